@@ -1,0 +1,54 @@
+# Finds what a target needs: an installed package first, else its release, fetched at a pinned tag.
+# FETCHCONTENT_SOURCE_DIR_<NAME> (upper case) takes a local copy instead; SMX_FETCH=OFF never fetches.
+include(FetchContent)
+
+# smx_need(NAME TARGET PACKAGE VERSION REPOSITORY TAG [INCLUDE dir]): afterwards TARGET exists, or configuring failed.
+# With INCLUDE the package is header-only: only its sources are used, not its CMake code, and the imported target that
+# takes their place is a system include, so that its warnings do not stop our build.
+function(smx_need name target package version repository tag)
+  cmake_parse_arguments(A "" "INCLUDE" "" ${ARGN})
+  if(TARGET ${target})
+    return()
+  endif()
+  find_package(${package} ${version} CONFIG QUIET GLOBAL)
+  if(TARGET ${target})
+    return()
+  endif()
+  if(NOT SMX_FETCH)
+    message(FATAL_ERROR "smx: ${target} (package ${package} ${version}) was not found and SMX_FETCH is OFF")
+  endif()
+  message(STATUS "smx: ${package} is not installed; fetching ${repository} at ${tag}")
+  if(A_INCLUDE)
+    FetchContent_Declare(${name} GIT_REPOSITORY ${repository} GIT_TAG ${tag} GIT_SHALLOW ON SOURCE_SUBDIR sources_only)
+    FetchContent_MakeAvailable(${name})
+    add_library(${target} INTERFACE IMPORTED GLOBAL)
+    target_include_directories(${target} SYSTEM INTERFACE "${${name}_SOURCE_DIR}/${A_INCLUDE}")
+  else()
+    FetchContent_Declare(${name} GIT_REPOSITORY ${repository} GIT_TAG ${tag} GIT_SHALLOW ON)
+    FetchContent_MakeAvailable(${name})
+  endif()
+endfunction()
+
+macro(smx_need_eigen)
+  smx_need(eigen Eigen3::Eigen Eigen3 3.4 https://gitlab.com/libeigen/eigen.git 3.4.0 INCLUDE .)
+endmacro()
+
+# No version: 2.13.10 and later ship Catch2WithMain, in 3 it is everywhere, and 3 does not satisfy a request for 2.13.
+macro(smx_need_catch2)
+  smx_need(catch2 Catch2::Catch2WithMain Catch2 "" https://github.com/catchorg/Catch2.git v3.4.0)
+endmacro()
+
+macro(smx_need_benchmark)
+  set(BENCHMARK_ENABLE_TESTING OFF)
+  set(BENCHMARK_ENABLE_INSTALL OFF)
+  smx_need(benchmark benchmark::benchmark benchmark 1.7 https://github.com/google/benchmark.git v1.8.3)
+endmacro()
+
+macro(smx_need_json)
+  smx_need(json nlohmann_json::nlohmann_json nlohmann_json 3.11 https://github.com/nlohmann/json.git v3.11.3
+           INCLUDE single_include)
+endmacro()
+
+macro(smx_need_cli11)
+  smx_need(cli11 CLI11::CLI11 CLI11 2.1 https://github.com/CLIUtils/CLI11.git v2.3.2 INCLUDE include)
+endmacro()
