@@ -15,7 +15,8 @@
 
 namespace smx {
 
-/// Where a check stands. (std::source_location is missing with clang 14 and libstdc++ 12; the builtins are not.)
+/// Where a check stands. (std::source_location is missing with clang 14 and libstdc++ 12; the builtins are
+/// not.)
 struct location {
   char const* file;
   int line;
@@ -52,8 +53,7 @@ class out_of_memory : public std::bad_alloc {
 
 namespace detail {
 
-template <class Error, class... A>
-[[noreturn]] inline void raise(A const&... a) {
+template <class Error, class... A> [[noreturn]] inline void raise(A const&... a) {
 #if defined(__cpp_exceptions)
   throw Error(a...);
 #else
@@ -89,7 +89,8 @@ inline void print_extents(char* out, std::size_t size, index_t const* n, int ran
 }
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail_extents(char const* argument, index_t const* expected,
-                                                                index_t const* actual, int rank, location at) {
+                                                                index_t const* actual, int rank,
+                                                                location at) {
   char want[128], got[128], text[384];
   print_extents(want, sizeof want, expected, rank, true);
   print_extents(got, sizeof got, actual, rank, false);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Element types. float and double compute; bf16 and f16 are storage: no arithmetic, so that nobody accumulates
+/// \file  Element types. float and double compute; bf16 and f16 are storage: no arithmetic, so that nobody
+/// accumulates
 ///        in 8 or 11 bits by accident (512 ones sum to 256 in bf16).
 #pragma once
 
@@ -69,11 +70,16 @@ concept Compute = std::same_as<T, float> || std::same_as<T, double>;
 
 /// "f32", "f64", "bf16", "f16".
 template <class T> constexpr char const* dtype_name() {
-  if constexpr (std::same_as<T, float>) return "f32";
-  else if constexpr (std::same_as<T, double>) return "f64";
-  else if constexpr (std::same_as<T, bf16>) return "bf16";
-  else if constexpr (std::same_as<T, f16>) return "f16";
-  else static_assert(sizeof(T) == 0, "dtype_name: no such element type");
+  if constexpr (std::same_as<T, float>)
+    return "f32";
+  else if constexpr (std::same_as<T, double>)
+    return "f64";
+  else if constexpr (std::same_as<T, bf16>)
+    return "bf16";
+  else if constexpr (std::same_as<T, f16>)
+    return "f16";
+  else
+    static_assert(sizeof(T) == 0, "dtype_name: no such element type");
 }
 
 }  // namespace smx

@@ -12,8 +12,7 @@ namespace smx {
 using index_t = std::int64_t;
 
 /// R sizes (or strides, in elements), outermost first. An aggregate: `extents<4>{batch, heads, length, dim}`.
-template <int R>
-struct extents {
+template <int R> struct extents {
   static_assert(R >= 1, "extents: rank must be at least 1");
   index_t n[R];
 
@@ -23,12 +22,10 @@ struct extents {
   friend constexpr bool operator==(extents const&, extents const&) = default;
 };
 
-template <class... N>
-extents(N...) -> extents<static_cast<int>(sizeof...(N))>;
+template <class... N> extents(N...) -> extents<static_cast<int>(sizeof...(N))>;
 
 /// The extents of a braced list: `make_extents({2, 1, 4096, 768})`.
-template <std::size_t R>
-constexpr extents<static_cast<int>(R)> make_extents(index_t const (&n)[R]) {
+template <std::size_t R> constexpr extents<static_cast<int>(R)> make_extents(index_t const (&n)[R]) {
   extents<static_cast<int>(R)> e{};
   for (std::size_t r = 0; r < R; ++r) e.n[r] = n[r];
   return e;

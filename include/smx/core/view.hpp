@@ -13,10 +13,9 @@
 
 namespace smx {
 
-/// A pointer, R extents and R strides (in elements; 0 broadcasts). Trivially copyable, so that it passes by value
-/// to functions and to CUDA kernels alike. Rank is static; sizes are dynamic; strides are arbitrary.
-template <class T, int R, class Space>
-struct view {
+/// A pointer, R extents and R strides (in elements; 0 broadcasts). Trivially copyable, so that it passes by
+/// value to functions and to CUDA kernels alike. Rank is static; sizes are dynamic; strides are arbitrary.
+template <class T, int R, class Space> struct view {
   using element_type = T;
   using value_type = std::remove_const_t<T>;
   using space_type = Space;
@@ -41,8 +40,8 @@ struct view {
   /// view<T> to view<T const> is the only implicit conversion: a host view never becomes a device view.
   /// (A constructor, not a conversion operator: nvcc warns #554-D about the latter.)
   template <class U>
-    requires std::same_as<T, U const>
-  SMX_HD constexpr view(view<U, R, Space> const& v) : ptr(v.ptr), ext(v.ext), str(v.str) {}
+  requires std::same_as<T, U const> SMX_HD constexpr view(view<U, R, Space> const& v)
+      : ptr(v.ptr), ext(v.ext), str(v.str) {}
 
   SMX_HD constexpr smx::extents<R> const& extents() const { return ext; }
   SMX_HD constexpr index_t size() const {
@@ -53,8 +52,7 @@ struct view {
   SMX_HD constexpr bool empty() const { return ptr == nullptr && size() == 0; }
 
   template <std::convertible_to<index_t>... I>
-    requires(sizeof...(I) == R)
-  SMX_HD constexpr T& operator()(I... i) const {
+  requires(sizeof...(I) == R) SMX_HD constexpr T& operator()(I... i) const {
     index_t const at[R] = {static_cast<index_t>(i)...};
     index_t offset = 0;
     for (int r = 0; r < R; ++r) offset += at[r] * str[r];
@@ -64,15 +62,11 @@ struct view {
 
 namespace detail {
 /// Null stays null: arithmetic on the pointer of a meta view would be undefined.
-template <class T>
-SMX_HD constexpr T* advance(T* p, index_t offset) {
-  return p == nullptr ? p : p + offset;
-}
+template <class T> SMX_HD constexpr T* advance(T* p, index_t offset) { return p == nullptr ? p : p + offset; }
 }  // namespace detail
 
 /// Swaps two axes.
-template <class T, int R, class S>
-SMX_HD constexpr view<T, R, S> swap_axes(view<T, R, S> v, int a, int b) {
+template <class T, int R, class S> SMX_HD constexpr view<T, R, S> swap_axes(view<T, R, S> v, int a, int b) {
   index_t const e = v.ext[a], s = v.str[a];
   v.ext[a] = v.ext[b], v.str[a] = v.str[b];
   v.ext[b] = e, v.str[b] = s;
@@ -130,8 +124,7 @@ SMX_HD constexpr view<T, R - 1, S> fix_axis(view<T, R, S> const& v, int a, index
 }
 
 /// Whether the elements lie row-major without gaps.
-template <class T, int R, class S>
-constexpr bool is_contiguous(view<T, R, S> const& v) {
+template <class T, int R, class S> constexpr bool is_contiguous(view<T, R, S> const& v) {
   index_t stride = 1;
   for (int r = R - 1; r >= 0; --r) {
     if (v.ext[r] != 1 && v.str[r] != stride) return false;
@@ -140,7 +133,8 @@ constexpr bool is_contiguous(view<T, R, S> const& v) {
   return true;
 }
 
-/// Whether the address ranges of two views of one space meet. Conservative: interleaved views count as overlapping.
+/// Whether the address ranges of two views of one space meet. Conservative: interleaved views count as
+/// overlapping.
 template <class T, int R, class U, int Q, class S>
 constexpr bool overlaps(view<T, R, S> const& a, view<U, Q, S> const& b) {
   auto const range = [](auto const& v, auto const*& first, auto const*& last) {

@@ -2,8 +2,8 @@
 /// \file  Vectors of float or double as wide as the target has them: AVX-512, AVX2, or 16 bytes (SSE2, NEON).
 ///
 /// GCC/Clang vector extensions give one source for every width; intrinsics remain only for masked and
-/// cache-bypassing accesses. The instruction set is part of the namespace: translation units built with different
-/// -m flags get different symbols instead of silently merged ones.
+/// cache-bypassing accesses. The instruction set is part of the namespace: translation units built with
+/// different -m flags get different symbols instead of silently merged ones.
 #pragma once
 
 #include <bit>
@@ -28,7 +28,8 @@
 #define SMX_CPU_ABI baseline
 #endif
 
-/// Loops over registers must vanish; the k loop of a register tile must not be unrolled (it would run out of registers).
+/// Loops over registers must vanish; the k loop of a register tile must not be unrolled (it would run out of
+/// registers).
 #define SMX_UNROLL _Pragma("GCC unroll 32")
 #if defined(__clang__)
 #define SMX_ROLLED _Pragma("clang loop unroll(disable) vectorize(disable)")
@@ -50,12 +51,10 @@ inline constexpr int vector_registers = 16;
 #endif
 
 /// Entries of T in one vector.
-template <class T>
-inline constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
+template <class T> inline constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
 
 namespace detail {
-template <class T>
-struct vector_of {
+template <class T> struct vector_of {
   using integer = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
   typedef T type __attribute__((vector_size(vector_bytes)));
   typedef T anywhere __attribute__((vector_size(vector_bytes), aligned(alignof(T)), may_alias));
@@ -63,8 +62,8 @@ struct vector_of {
 };
 }  // namespace detail
 
-template <class T> using vec = typename detail::vector_of<T>::type;        ///< lanes<T> entries
-template <class T> using ivec = typename detail::vector_of<T>::integers;   ///< integers of the same width
+template <class T> using vec = typename detail::vector_of<T>::type;       ///< lanes<T> entries
+template <class T> using ivec = typename detail::vector_of<T>::integers;  ///< integers of the same width
 
 template <class T> SMX_INLINE vec<T> load(T const* p) {
   return *reinterpret_cast<typename detail::vector_of<T>::anywhere const*>(p);
@@ -75,7 +74,8 @@ template <class T> SMX_INLINE void store(T* p, vec<std::type_identity_t<T>> v) {
 /// s - 0 is exact, also for s = -0, and folds to a broadcast.
 template <class T> SMX_INLINE vec<T> splat(T s) { return s - vec<T>{}; }
 
-/// "This value is in a register": keeps g++ from turning a vector that several FMAs share into a memory operand of each.
+/// "This value is in a register": keeps g++ from turning a vector that several FMAs share into a memory
+/// operand of each.
 template <class V> SMX_INLINE void pin(V& v) {
 #if defined(__AVX512F__)
   asm("" : "+v"(v));
@@ -93,11 +93,15 @@ template <class T> SMX_INLINE void pin(T const*& p) { asm("" : "+r"(p)); }
 /// Call settle_stores() before another thread may read.
 template <class T> SMX_INLINE void store_past_cache(T* p, vec<std::type_identity_t<T>> v) {
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
-  if constexpr (sizeof(T) == 4) _mm512_stream_ps(p, reinterpret_cast<__m512>(v));
-  else _mm512_stream_pd(p, reinterpret_cast<__m512d>(v));
+  if constexpr (sizeof(T) == 4)
+    _mm512_stream_ps(p, reinterpret_cast<__m512>(v));
+  else
+    _mm512_stream_pd(p, reinterpret_cast<__m512d>(v));
 #elif defined(__AVX2__) && defined(__FMA__)
-  if constexpr (sizeof(T) == 4) _mm256_stream_ps(p, reinterpret_cast<__m256>(v));
-  else _mm256_stream_pd(p, reinterpret_cast<__m256d>(v));
+  if constexpr (sizeof(T) == 4)
+    _mm256_stream_ps(p, reinterpret_cast<__m256>(v));
+  else
+    _mm256_stream_pd(p, reinterpret_cast<__m256d>(v));
 #else
   store(p, v);
 #endif
@@ -110,8 +114,7 @@ SMX_INLINE void settle_stores() {
 }
 
 /// The first n (0 < n < lanes) entries of a vector: the last columns of a matrix.
-template <class T>
-struct part {
+template <class T> struct part {
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
   std::conditional_t<sizeof(T) == 4, __mmask16, __mmask8> mask{};
   part() = default;
@@ -134,11 +137,15 @@ struct part {
 
 template <class T> SMX_INLINE vec<T> load(T const* p, part<T> const& q) {
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
-  if constexpr (sizeof(T) == 4) return reinterpret_cast<vec<T>>(_mm512_maskz_loadu_ps(q.mask, p));
-  else return reinterpret_cast<vec<T>>(_mm512_maskz_loadu_pd(q.mask, p));
+  if constexpr (sizeof(T) == 4)
+    return reinterpret_cast<vec<T>>(_mm512_maskz_loadu_ps(q.mask, p));
+  else
+    return reinterpret_cast<vec<T>>(_mm512_maskz_loadu_pd(q.mask, p));
 #elif defined(__AVX2__) && defined(__FMA__)
-  if constexpr (sizeof(T) == 4) return reinterpret_cast<vec<T>>(_mm256_maskload_ps(p, q.mask));
-  else return reinterpret_cast<vec<T>>(_mm256_maskload_pd(p, q.mask));
+  if constexpr (sizeof(T) == 4)
+    return reinterpret_cast<vec<T>>(_mm256_maskload_ps(p, q.mask));
+  else
+    return reinterpret_cast<vec<T>>(_mm256_maskload_pd(p, q.mask));
 #else
   vec<T> v{};
   for (index_t i = 0; i < lanes<T>; ++i)
@@ -148,11 +155,15 @@ template <class T> SMX_INLINE vec<T> load(T const* p, part<T> const& q) {
 }
 template <class T> SMX_INLINE void store(T* p, vec<std::type_identity_t<T>> v, part<T> const& q) {
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
-  if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, q.mask, reinterpret_cast<__m512>(v));
-  else _mm512_mask_storeu_pd(p, q.mask, reinterpret_cast<__m512d>(v));
+  if constexpr (sizeof(T) == 4)
+    _mm512_mask_storeu_ps(p, q.mask, reinterpret_cast<__m512>(v));
+  else
+    _mm512_mask_storeu_pd(p, q.mask, reinterpret_cast<__m512d>(v));
 #elif defined(__AVX2__) && defined(__FMA__)
-  if constexpr (sizeof(T) == 4) _mm256_maskstore_ps(p, q.mask, reinterpret_cast<__m256>(v));
-  else _mm256_maskstore_pd(p, q.mask, reinterpret_cast<__m256d>(v));
+  if constexpr (sizeof(T) == 4)
+    _mm256_maskstore_ps(p, q.mask, reinterpret_cast<__m256>(v));
+  else
+    _mm256_maskstore_pd(p, q.mask, reinterpret_cast<__m256d>(v));
 #else
   for (index_t i = 0; i < lanes<T>; ++i)
     if (i < q.count) p[i] = v[i];

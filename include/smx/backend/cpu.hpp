@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The CPU backend and the tuned kernels that it puts in the place of recipes. Include after
+/// <smx/smx.hpp>, or alone.
+#pragma once
+
+#include <smx/backend/cpu/backend.hpp>

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  A backend that computes nothing: it interprets the same mixer code as shapes and returns the flops,
+/// the bytes, the
+///        launches and the exact workspace. It cannot drift from the code, because it runs it.
+///
+/// flops: a product of n terms counts 2 n, an entry of any other primitive 1 for each input. bytes: what a
+/// primitive reads and writes, broadcast axes once, caches ignored. plan_backend<> plans the recipes;
+/// plan_backend<Target> plans what Target runs, its tuned kernels, tiles and threads included.
+#pragma once
+
+#include <deque>
+#include <type_traits>
+
+#include <smx/backend/shapes.hpp>
+#include <smx/backend/workspace.hpp>
+
+namespace smx {
+
+struct cost {
+  double flops = 0, bytes = 0;
+  index_t launches = 0;       ///< primitives and kernels run
+  std::size_t workspace = 0;  ///< bytes, of all threads together
+};
+
+/// How a target cuts n items into tiles and shares them among its threads.
+struct tiling {
+  int threads = 1;
+  std::size_t cache_bytes = 0;  ///< scratch that one tile may take; 0: everything at once, in slabs
+
+  /// Items of one tile. It depends on the work only, never on the threads, so that results do not either.
+  constexpr index_t items(index_t n, std::size_t bytes_per_item) const {
+    if (cache_bytes == 0) return slab_items(n, bytes_per_item);
+    index_t const share = (n + 63) / 64;
+    if (bytes_per_item == 0) return share < 1 ? 1 : share;
+    auto const fit = static_cast<index_t>(cache_bytes / bytes_per_item);
+    return fit < 1 ? 1 : fit < share ? fit : share < 1 ? 1 : share;
+  }
+  /// The first tile of thread `t` when `tiles` are shared out contiguously; a single one is thread 0's.
+  constexpr index_t first_tile(index_t tiles, int t) const { return (tiles * t + threads - 1) / threads; }
+};
+
+template <class Target = void> class plan_backend {
+ public:
+  using space_type = meta_space;
+  using target = Target;
+
+  explicit plan_backend(tiling how = {})
+      : tiling_(how), own_(workspace<meta_space>::measuring()), ws_(&own_) {}
+  plan_backend(plan_backend const&) = delete;
+  plan_backend& operator=(plan_backend const&) = delete;
+  static constexpr char const* name() { return "plan"; }
+
+  template <class A, class B, class C, class S> void gemm(op ta, op tb, S, A a, B b, S beta, C c) {
+    detail::check_gemm(ta, tb, a, b, c);
+    double const k = static_cast<double>(detail::op_extents(ta, a)[3]);
+    note(2 * entries(c) * k, touched(a) + touched(b) + touched(c) * (beta == S(0) ? 1 : 2));
+  }
+  template <class A, class B, class C, class S>
+  void gemm_select(op ta, op tb, S alpha, A a, B b, S beta, C c) {
+    gemm(ta, tb, alpha, a, b, beta, c);
+  }
+  template <class F, class Y, class... X> void map(F const&, Y y, X... x) {
+    detail::check_map(y, x...);
+    note(entries(y) * static_cast<double>(sizeof...(X)), (touched(y) + ... + touched(x)));
+  }
+  template <class F, class Y> void generate(F const&, Y y) { note(0, touched(y)); }
+  template <class X, class Y> void copy(X x, Y y) {
+    expects_extents("copy: y", y.ext, x.ext);
+    note(0, touched(x) + touched(y));
+  }
+  template <class X, class S, class Y> void reduce(reduction, X x, S, Y y) {
+    detail::check_reduce(x, y);
+    note(entries(x), touched(x) + touched(y));
+  }
+  template <class M, class X, class Y, class Z> void softmax(M const&, score_origin const&, X x, Y y, Z lse) {
+    detail::check_softmax(x, y, lse);
+    note(4 * entries(x), touched(x) + touched(y) + touched(lse));
+  }
+  template <class X, class Y> void softmax_backward(X y, X dy, Y dx) {
+    note(4 * entries(y), touched(y) + touched(dy) + touched(dx));
+  }
+  template <class S, class X, class... A> void norm(norm_kind, S, X x, A... a) {
+    note(6 * entries(x), (touched(x) + ... + touched(a)));
+  }
+  template <class X, class... A> void norm_backward(norm_kind, X x, A... a) {
+    note(10 * entries(x), (touched(x) + ... + touched(a)));
+  }
+  template <class X, class Y> void cumulative_sum(X x, Y y) { note(entries(x), touched(x) + touched(y)); }
+  template <class A, class X, class Y> void decayed_scan(A a, X x, Y y) {
+    note(2 * entries(x), touched(a) + touched(x) + touched(y));
+  }
+  template <class A, class X> void solve_unit_lower(op, A a, X x) {
+    note(entries(x) * static_cast<double>(x.ext[2]), touched(a) / 2 + 2 * touched(x));
+  }
+  template <class A, class I, class Y> void gather(A, I rows, Y y) {
+    note(0, touched(rows) + 2 * touched(y));
+  }
+  template <class I, class X, class Y> void scatter_add(I rows, X dy, Y) {
+    note(entries(dy), touched(rows) + 3 * touched(dy));
+  }
+
+  template <class T, int R> view<T, R, meta_space> scratch(extents<R> const& e) {
+    return ws_->template take<T>(e);
+  }
+  [[nodiscard]] auto scope() { return workspace<meta_space>::frame(*ws_); }
+  smx::memory<meta_space> memory() const { return meta_memory(); }
+
+  template <class F> void tiles(index_t n, std::size_t bytes_per_item, F const& body) {
+    index_t const per = tiling_.items(n, bytes_per_item), count = (n + per - 1) / per;
+    while (workers_.size() + 1 < static_cast<std::size_t>(tiling_.threads))
+      workers_.emplace_back(tiling{1, tiling_.cache_bytes});
+    for (int t = 0; t < tiling_.threads; ++t) {
+      plan_backend serial(t == 0 ? *ws_ : *workers_[static_cast<std::size_t>(t) - 1].ws_, tiling_);
+      for (index_t i = tiling_.first_tile(count, t); i < tiling_.first_tile(count, t + 1); ++i) {
+        auto frame = serial.scope();
+        body(serial, i * per, i * per + per < n ? per : n - i * per);
+      }
+      total_.flops += serial.total_.flops;
+      total_.bytes += serial.total_.bytes;
+      total_.launches += serial.total_.launches;
+    }
+  }
+  template <class F> void kernel(char const*, kernel_cost const& c, F const&) { note(c.flops, c.bytes); }
+  void synchronize() {}
+
+  cost result() const {
+    cost c = total_;
+    c.workspace = workspace_bytes();
+    return c;
+  }
+  std::size_t workspace_bytes() const {
+    std::size_t bytes = ws_->peak();
+    for (plan_backend const& w : workers_) bytes += w.workspace_bytes();
+    return bytes;
+  }
+
+ private:
+  /// One thread of a parallel section: its scratch is that thread's.
+  plan_backend(workspace<meta_space>& ws, tiling const& how)
+      : tiling_{1, how.cache_bytes}, own_(workspace<meta_space>::measuring()), ws_(&ws) {}
+
+  template <class V> static double entries(V const& v) {
+    double n = 1;
+    for (int r = 0; r < V::rank; ++r) n *= static_cast<double>(v.ext[r]);
+    return n;
+  }
+  template <class V> static double touched(V const& v) {
+    double n = sizeof(typename V::value_type);
+    for (int r = 0; r < V::rank; ++r)
+      n *= v.str[r] == 0 && v.ext[r] > 1 ? 1.0 : static_cast<double>(v.ext[r]);
+    return n;
+  }
+  void note(double flops, double bytes) {
+    total_.flops += flops;
+    total_.bytes += bytes;
+    ++total_.launches;
+  }
+
+  tiling tiling_;
+  workspace<meta_space> own_;
+  workspace<meta_space>* ws_;
+  std::deque<plan_backend> workers_;
+  cost total_;
+};
+
+static_assert(Backend<plan_backend<>, float> && Backend<plan_backend<>, double>);
+
+}  // namespace smx
