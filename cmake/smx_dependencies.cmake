@@ -2,11 +2,11 @@
 # FETCHCONTENT_SOURCE_DIR_<NAME> (upper case) takes a local copy instead; SMX_FETCH=OFF never fetches.
 include(FetchContent)
 
-# smx_need(NAME TARGET PACKAGE VERSION REPOSITORY TAG [INCLUDE dir]): afterwards TARGET exists, or configuring failed.
-# With INCLUDE the package is header-only: only its sources are used, not its CMake code, and the imported target that
-# takes their place is a system include, so that its warnings do not stop our build.
+# smx_need(NAME TARGET PACKAGE VERSION REPOSITORY TAG [INCLUDE dir] [OPTIONAL]): afterwards TARGET exists; where it cannot,
+# configuring fails, unless OPTIONAL. With INCLUDE the package is header-only: only its sources are used, not its CMake
+# code, and the imported target that takes their place is a system include, so that its warnings do not stop our build.
 function(smx_need name target package version repository tag)
-  cmake_parse_arguments(A "" "INCLUDE" "" ${ARGN})
+  cmake_parse_arguments(A "OPTIONAL" "INCLUDE" "" ${ARGN})
   if(TARGET ${target})
     return()
   endif()
@@ -14,7 +14,9 @@ function(smx_need name target package version repository tag)
   if(TARGET ${target})
     return()
   endif()
-  if(NOT SMX_FETCH)
+  if(NOT SMX_FETCH AND A_OPTIONAL)
+    return()
+  elseif(NOT SMX_FETCH)
     message(FATAL_ERROR "smx: ${target} (package ${package} ${version}) was not found and SMX_FETCH is OFF")
   endif()
   message(STATUS "smx: ${package} is not installed; fetching ${repository} at ${tag}")
@@ -30,7 +32,7 @@ function(smx_need name target package version repository tag)
 endfunction()
 
 macro(smx_need_eigen)
-  smx_need(eigen Eigen3::Eigen Eigen3 3.4 https://gitlab.com/libeigen/eigen.git 3.4.0 INCLUDE .)
+  smx_need(eigen Eigen3::Eigen Eigen3 3.4 https://gitlab.com/libeigen/eigen.git 3.4.0 INCLUDE . OPTIONAL)
 endmacro()
 
 # No version: 2.13.10 and later ship Catch2WithMain, in 3 it is everywhere, and 3 does not satisfy a request for 2.13.

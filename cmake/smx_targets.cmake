@@ -3,6 +3,9 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(smx_warnings -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  list(APPEND smx_warnings -Wno-restrict)  # GCC bug 105329: false alarms in std::string's operator+
+endif()
 
 # smx_library(NAME COMPONENT component HEADERS ... [LINK ...]): the interface target smx::NAME over these headers.
 # Every header compiles alone: target all_verify_interface_header_sets.

@@ -1,6 +1,6 @@
 # smx_test(NAME SOURCES ... [LINK ...] [ISA ...] [TIMEOUT seconds]): one Catch2 executable test_NAME, one ctest NAME.
 #
-# Each ISA (avx2, avx512) adds an executable test_NAME_ISA from the same sources, where the compiler knows the flags. At
+# Each ISA (avx2, avx512) adds an executable test_NAME_ISA and a ctest NAME.ISA from the same sources, where the compiler knows the flags. At
 # run time it is skipped, with the reason, on a CPU that lacks them.
 include(CheckCXXCompilerFlag)
 
@@ -28,14 +28,26 @@ function(smx_test name)
     set(A_TIMEOUT 600)
   endif()
   smx_test_executable(test_${name} SOURCES ${A_SOURCES} LINK ${A_LINK})
-  add_test(NAME ${name} COMMAND test_${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS unit)
+  add_test(NAME ${SMX_TEST_PREFIX}${name} COMMAND test_${name})
+  set_tests_properties(${SMX_TEST_PREFIX}${name} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS unit)
   foreach(isa IN LISTS A_ISA)
     if(SMX_COMPILER_HAS_${isa})
       smx_test_executable(test_${name}_${isa} SOURCES ${A_SOURCES} LINK ${A_LINK})
       target_compile_options(test_${name}_${isa} PRIVATE ${smx_isa_flags_${isa}})
-      add_test(NAME ${name}_${isa} COMMAND run_if_cpu_has ${smx_isa_features_${isa}} $<TARGET_FILE:test_${name}_${isa}>)
-      set_tests_properties(${name}_${isa} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "unit;isa" SKIP_RETURN_CODE 77)
+      set(test ${SMX_TEST_PREFIX}${name}.${isa})
+      add_test(NAME ${test}
+               COMMAND run_if_cpu_has ${smx_isa_features_${isa}} $<TARGET_FILE:test_${name}_${isa}>)
+      set_tests_properties(${test} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "unit;isa" SKIP_RETURN_CODE 77)
     endif()
   endforeach()
+endfunction()
+
+# smx_check(NAME COMMAND ... [TIMEOUT seconds]): a ctest on the sources or the build, which runs no code of the library.
+function(smx_check name)
+  cmake_parse_arguments(A "" "TIMEOUT" "COMMAND" ${ARGN})
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 60)
+  endif()
+  add_test(NAME ${SMX_TEST_PREFIX}${name} COMMAND ${A_COMMAND})
+  set_tests_properties(${SMX_TEST_PREFIX}${name} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS build)
 endfunction()
