@@ -170,8 +170,47 @@ template <class T> SMX_INLINE void store(T* p, vec<std::type_identity_t<T>> v, p
 #endif
 }
 
-/// Entry by entry a > b ? a : b; b where a is NaN.
-template <class V> SMX_INLINE V vmax(V a, V b) { return a > b ? a : b; }
-template <class V> SMX_INLINE V vmin(V a, V b) { return a < b ? a : b; }
+/// Entry by entry a > b ? a : b; b where a or b is NaN. (One instruction; g++ makes a comparison and a blend
+/// of the expression when an operand is a constant; its unmasked 512-bit intrinsic warns of its own undefined
+/// operand.)
+template <class V> SMX_INLINE V vmax(V a, V b) {
+  constexpr bool single = std::is_same_v<std::remove_cvref_t<decltype(a[0])>, float>;
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  if constexpr (single)
+    return reinterpret_cast<V>(
+        _mm512_maskz_max_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+  else
+    return reinterpret_cast<V>(
+        _mm512_maskz_max_pd(0xff, reinterpret_cast<__m512d>(a), reinterpret_cast<__m512d>(b)));
+#elif defined(__AVX2__) && defined(__FMA__)
+  if constexpr (single)
+    return reinterpret_cast<V>(_mm256_max_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b)));
+  else
+    return reinterpret_cast<V>(_mm256_max_pd(reinterpret_cast<__m256d>(a), reinterpret_cast<__m256d>(b)));
+#else
+  (void)single;
+  return a > b ? a : b;
+#endif
+}
+/// Entry by entry a < b ? a : b; b where a or b is NaN.
+template <class V> SMX_INLINE V vmin(V a, V b) {
+  constexpr bool single = std::is_same_v<std::remove_cvref_t<decltype(a[0])>, float>;
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  if constexpr (single)
+    return reinterpret_cast<V>(
+        _mm512_maskz_min_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+  else
+    return reinterpret_cast<V>(
+        _mm512_maskz_min_pd(0xff, reinterpret_cast<__m512d>(a), reinterpret_cast<__m512d>(b)));
+#elif defined(__AVX2__) && defined(__FMA__)
+  if constexpr (single)
+    return reinterpret_cast<V>(_mm256_min_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b)));
+  else
+    return reinterpret_cast<V>(_mm256_min_pd(reinterpret_cast<__m256d>(a), reinterpret_cast<__m256d>(b)));
+#else
+  (void)single;
+  return a < b ? a : b;
+#endif
+}
 
 }  // namespace smx::cpu_kernels::inline SMX_CPU_ABI
