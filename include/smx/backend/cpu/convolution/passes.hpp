@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Rows of butterflies: the only functions of the transform that do arithmetic on many points.
+///
+/// Each is a function of its own, called for 4 to 64 butterflies: whole tree levels are made of calls, so
+/// that the number of instantiations grows with the number of radices and not with the number of their
+/// combinations.
+#pragma once
+
+#include <type_traits>
+
+#include <smx/backend/cpu/convolution/dft.hpp>
+
+namespace smx::cpu_kernels::inline SMX_CPU_ABI {
+
+/// Butterfly q takes its leg p from in[p*leg + q*next] and leaves it at out[p*out_leg + q*out_next] (in
+/// elements of the pointers' types); its constants begin at w + q*w_next.
+struct butterflies {
+  index_t leg, next, out_leg, out_next, w_next, count;
+};
+
+/// Down the tree: constants, then the transform. In is vec<T> for a real signal: half of the products.
+template <int R, class In, class T>
+[[gnu::noinline]] void split_row(In const* in, cvec<T>* out, T const* w, butterflies const b) {
+  SMX_ROLLED
+  for (index_t q = 0; q < b.count; ++q, in += b.next, out += b.out_next, w += b.w_next) {
+    cvec<T> a[R];
+    if constexpr (std::is_same_v<In, cvec<T>>) {
+      SMX_UNROLL
+      for (int p = 0; p < R; ++p) a[p] = in[p * b.leg];
+      twiddle<1>(a, w);
+    } else {
+      a[0] = {in[0], vec<T>{}};
+      SMX_UNROLL
+      for (int p = 1; p < R; ++p) a[p] = {in[p * b.leg] * w[2 * p - 2], in[p * b.leg] * w[2 * p - 1]};
+    }
+    dft<1>(a);
+    SMX_UNROLL
+    for (int p = 0; p < R; ++p) out[p * b.out_leg] = a[p];
+  }
+}
+
+/// Back up: the transform, then the conjugate constants. (The factor 1/R is in the kernel.) Out is vec<T>
+/// where only the real part of the result is wanted.
+template <int R, class Out, class T>
+[[gnu::noinline]] void merge_row(cvec<T> const* in, Out* out, T const* w, butterflies const b) {
+  SMX_ROLLED
+  for (index_t q = 0; q < b.count; ++q, in += b.next, out += b.out_next, w += b.w_next) {
+    cvec<T> a[R];
+    SMX_UNROLL
+    for (int p = 0; p < R; ++p) a[p] = in[p * b.leg];
+    dft<-1>(a);
+    twiddle<-1>(a, w);
+    SMX_UNROLL
+    for (int p = 0; p < R; ++p) {
+      if constexpr (std::is_same_v<Out, cvec<T>>)
+        out[p * b.out_leg] = a[p];
+      else
+        out[p * b.out_leg] = a[p].re;
+    }
+  }
+}
+
+template <class In, class T>
+void split_row(int radix, In const* in, cvec<T>* out, T const* w, butterflies const& b) {
+  switch (radix) {
+    case 2:
+      return split_row<2>(in, out, w, b);
+    case 3:
+      return split_row<3>(in, out, w, b);
+    case 4:
+      return split_row<4>(in, out, w, b);
+    case 5:
+      return split_row<5>(in, out, w, b);
+    default:
+      return split_row<8>(in, out, w, b);
+  }
+}
+template <class Out, class T>
+void merge_row(int radix, cvec<T> const* in, Out* out, T const* w, butterflies const& b) {
+  switch (radix) {
+    case 2:
+      return merge_row<2>(in, out, w, b);
+    case 3:
+      return merge_row<3>(in, out, w, b);
+    case 4:
+      return merge_row<4>(in, out, w, b);
+    case 5:
+      return merge_row<5>(in, out, w, b);
+    default:
+      return merge_row<8>(in, out, w, b);
+  }
+}
+
+/// Eight points at a time down to the roots, times the spectrum (or its conjugate), and back, without leaving
+/// the registers. w: 14 numbers for each group of eight.
+template <bool Conjugate, class T>
+[[gnu::noinline]] void convolve_roots(cvec<T>* x, cvec<T> const* spectrum, T const* w, index_t groups) {
+  SMX_ROLLED
+  for (index_t g = 0; g < groups; ++g, x += 8, spectrum += 8, w += 14) {
+    cvec<T> a[8];
+    SMX_UNROLL
+    for (int p = 0; p < 8; ++p) a[p] = x[p];
+    twiddle<1>(a, w);
+    dft<1>(a);
+    SMX_UNROLL
+    for (int p = 0; p < 8; ++p) a[p] = product<Conjugate>(a[p], spectrum[p]);
+    dft<-1>(a);
+    twiddle<-1>(a, w);
+    SMX_UNROLL
+    for (int p = 0; p < 8; ++p) x[p] = a[p];
+  }
+}
+
+}  // namespace smx::cpu_kernels::inline SMX_CPU_ABI
