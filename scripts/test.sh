@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds and tests smx. Installs what is missing (Debian packages) and ends with the summary of ctest.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'HELP'
+usage: scripts/test.sh [options]
+
+Without options, what CI runs: g++ with every test, clang++, AddressSanitizer + UBSan, and ThreadSanitizer where
+there are threads; one ctest run over the four builds. About 15 minutes on 2 cores.
+
+  --quick         g++ only: the unit tests and the checks of the sources, no package or compile-time tests
+  --preset NAME   one preset of CMakePresets.json with every test it has; may be repeated
+  --jobs N        parallel jobs (default: one per core, at most one per 2 GiB of memory)
+  --no-install    never install packages
+  -h, --help      this text
+
+Builds go to build/NAME and are kept, so that the next run only builds what changed.
+HELP
+}
+
+presets=()
+quick=no install=yes jobs="$(smx_jobs)"
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --quick) quick=yes ;;
+    --preset) smx_require_value "$1" $#; presets+=("$2"); shift ;;
+    --preset=*) presets+=("${1#*=}") ;;
+    --jobs) smx_require_value "$1" $#; jobs="$2"; shift ;;
+    --jobs=*) jobs="${1#*=}" ;;
+    --no-install) install=no ;;
+    -h | --help) usage; exit 0 ;;
+    *) smx_fail "unknown option: $1 (see --help)" ;;
+  esac
+  shift
+done
+smx_require_number --jobs "$jobs"
+known="release debug asan-ubsan tsan clang native"
+for preset in ${presets[@]+"${presets[@]}"}; do
+  case " $known " in
+    *" $preset "*) ;;
+    *) smx_fail "option --preset: expected one of $known, got '$preset'" ;;
+  esac
+done
+[ "$quick" = no ] || [ ${#presets[@]} -eq 0 ] || smx_fail "options --quick and --preset exclude each other"
+
+# What each build of the full run tests. A sanitizer says nothing about the sources or the package files.
+units="core;io;backend;backend/cpu;structured;mixers;conformance"
+parts_for() {
+  case "$1" in
+    release) echo "all" ;;
+    clang) echo "$units;headers;compile_fail;fuzz" ;;
+    asan-ubsan) echo "$units;fuzz" ;;
+    tsan) echo "backend/cpu" ;;
+  esac
+}
+if [ "$quick" = yes ]; then
+  presets=(release)
+  parts_for() { echo "$units;architecture;scripts;compile_fail;fuzz"; }
+elif [ ${#presets[@]} -gt 0 ]; then
+  parts_for() { echo "all"; }
+else
+  presets=(release clang asan-ubsan tsan)
+fi
+
+if [ "$install" = yes ]; then
+  packages=(cmake ninja-build g++ git python3 libeigen3-dev catch2 libbenchmark-dev nlohmann-json3-dev libcli11-dev)
+  case " ${presets[*]} " in
+    *" clang "*) packages+=(clang libclang-rt-dev) ;;
+  esac
+  smx_require_packages "${packages[@]}"
+fi
+
+cd "$smx_root"
+all_tests=build/all  # a folder that names the others, so that one ctest run covers them
+mkdir -p "$all_tests"
+: >"$all_tests/CTestTestfile.cmake"
+for preset in "${presets[@]}"; do
+  prefix=""
+  [ ${#presets[@]} -eq 1 ] || [ "$preset" = release ] || prefix="$preset."
+  smx_say "$preset: configure and build"
+  begin=$SECONDS
+  generator=()
+  [ -e "build/$preset/CMakeCache.txt" ] || ! command -v ninja >/dev/null 2>&1 || generator=(-G Ninja)
+  launcher=()
+  ! command -v ccache >/dev/null 2>&1 || launcher=(-D CMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  mkdir -p "build/$preset"
+  if ! cmake --preset "$preset" ${generator[@]+"${generator[@]}"} ${launcher[@]+"${launcher[@]}"} \
+    -D "SMX_TEST_PARTS=$(parts_for "$preset")" -D "SMX_TEST_PREFIX=$prefix" >"build/$preset/configure.log" 2>&1; then
+    cat "build/$preset/configure.log" >&2
+    smx_fail "configuring preset $preset failed"
+  fi
+  cmake --build "build/$preset" --parallel "$jobs" || smx_fail "building preset $preset failed"
+  smx_say "$preset: built in $((SECONDS - begin)) s"
+  printf 'subdirs("%s/build/%s")\n' "$smx_root" "$preset" >>"$all_tests/CTestTestfile.cmake"
+done
+
+smx_say "test"
+exec ctest --test-dir "$all_tests" --output-on-failure --parallel "$jobs"
