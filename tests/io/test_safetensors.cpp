@@ -256,6 +256,10 @@ TEST_CASE("names and keys that stand twice are refused", "[io]") {
   fails_with(image(R"({"__metadata__":{"k":"1","k":"2"}})", ""), "a metadata key twice");
   fails_with(image(R"({"a":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}})", ""),
              "unknown or repeated key 'dtype'");
+  fails_with(image(R"({"a":{"dtype":"U8","shape":[0],"shape":[0],"data_offsets":[0,0]}})", ""),
+             "unknown or repeated key 'shape'");
+  fails_with(image(R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"data_offsets":[0,0]}})", ""),
+             "unknown or repeated key 'data_offsets'");
   fails_with(image(R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"more":1}})", ""),
              "unknown or repeated key 'more'");
   fails_with(image(R"({"a":{"dtype":"U8","shape":[0]}})", ""), "expected dtype, shape and data_offsets");
