@@ -328,7 +328,7 @@ class Page:
                  ("vectors", m.get("simd")), ("caches of core 0", caches),
                  ("memory", f"{m['memory_gib']} GiB" if m.get("memory_gib") else ""), ("governor", m.get("governor")),
                  ("system", ", ".join(x for x in (m.get("system"), m.get("kernel")) if x)), ("compiler", c.get("compiler")),
-                 ("flags", c.get("flags")), ("Eigen", c.get("eigen")), ("peers", about.get("peer_versions")),
+                 ("flags", c.get("flags")), ("Eigen", c.get("eigen")), ("BLAS", c.get("blas")), ("peers", about.get("peer_versions")),
                  ("date", about.get("date")), ("commit", about.get("commit")), ("command", about.get("command"))]
         listed = "".join(f"<dt>{esc(k)}</dt><dd>{esc(v)}</dd>" for k, v in facts if v)
         rates = []

@@ -159,7 +159,7 @@ class Results:
         for problem in problems:
             self.skip(problem["name"], problem["reason"])
         if isinstance(context, dict):
-            for key in ("compiler", "flags", "eigen"):
+            for key in ("compiler", "flags", "eigen", "blas"):
                 if context.get(key):
                     self.about["compiler"][key] = context[key]
         return rows
