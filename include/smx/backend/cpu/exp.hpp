@@ -47,7 +47,55 @@ template <class T> SMX_INLINE vec<T> exp_parts(vec<T> r, vec<T> z) {
   p = p * r + splat(T(2));
   return p * reinterpret_cast<vec<T>>(reinterpret_cast<ivec<T>>(z) << constants::fraction);
 }
+
+/// 2^(1+f), highest power first: relative error 9.2e-9 (float, 0.15 ulp) and 2.0e-17 (double, 0.18 ulp).
+template <class T> struct exp2_constants;
+template <> struct exp2_constants<float> {
+  static constexpr float q[7] = {3.090632672e-04f,
+                                 2.678172663e-03f,
+                                 1.923616603e-02f,
+                                 1.110071391e-01f,
+                                 4.804530144e-01f,
+                                 1.386294365e+00f,
+                                 2.f};
+};
+template <> struct exp2_constants<double> {
+  static constexpr double q[12] = {8.90992119637303713e-10, 1.41451718985384468e-08, 2.03561248916915473e-07,
+                                   2.64308851758433786e-06, 3.05054676596722385e-05, 3.08070608834720998e-04,
+                                   2.66671162928338711e-03, 1.92362582152137765e-02, 1.11008217329643194e-01,
+                                   4.80453013918201943e-01, 1.38629436111989057e+00, 2.00000000000000000e+00};
+};
 }  // namespace detail
+
+/// 2^x of N vectors of entries that are at most 0 (or NaN), in place. Step by step for all of them: a single
+/// one is a chain of fifteen dependent operations, N of them hide each other's latency. The bits differ from
+/// exp2's.
+template <class V, int N>
+requires(sizeof(V) == vector_bytes) SMX_INLINE void exp2_nonpositive(V (&x)[N]) {
+  using T = std::remove_cvref_t<decltype(x[0][0])>;
+  using constants = detail::exp_constants<T>;
+  constexpr auto& q = detail::exp2_constants<T>::q;
+  V z[N], p[N];
+  SMX_UNROLL for (int i = 0; i < N; ++i) x[i] = vmax(splat(constants::low2), x[i]);
+  SMX_UNROLL for (int i = 0; i < N; ++i) {
+    z[i] = x[i] + splat(constants::round);
+    pin(z[i]);
+  }
+  SMX_UNROLL for (int i = 0; i < N; ++i) {
+    x[i] = x[i] - (z[i] - splat(constants::round));
+    pin(x[i]);  // keeps the order of the steps
+  }
+  SMX_UNROLL for (int i = 0; i < N; ++i) p[i] = splat(q[0]) * x[i] + splat(q[1]);
+  SMX_UNROLL for (int k = 2; k < static_cast<int>(std::extent_v<std::remove_reference_t<decltype(q)>>); ++k) {
+    SMX_UNROLL for (int i = 0; i < N; ++i) {
+      p[i] = p[i] * x[i] + splat(q[k]);
+      pin(p[i]);
+    }
+  }
+  SMX_UNROLL for (int i = 0; i < N; ++i) {
+    x[i] = p[i] * reinterpret_cast<V>(reinterpret_cast<ivec<T>>(z[i]) << constants::fraction);
+  }
+}
 
 /// 2^x, entry by entry; V is vec<float> or vec<double>.
 template <class V>

@@ -91,6 +91,16 @@ void merge_row(int radix, cvec<T> const* in, Out* out, T const* w, butterflies c
   }
 }
 
+/// The spectrum is the one array that every walk reads from memory: it is asked for two leaves (16 KB) ahead.
+/// Without that a convolution of 4096 points takes twice as long: no hardware prefetcher follows it across the leaves.
+template <class T>
+SMX_INLINE void prefetch_points(cvec<T> const* spectrum) {
+  constexpr index_t ahead = 128, line = 64;
+  char const* const p = reinterpret_cast<char const*>(spectrum + ahead);
+  SMX_UNROLL
+  for (index_t i = 0; i < index_t(8 * sizeof(cvec<T>)); i += line) __builtin_prefetch(p + i, 0, 2);
+}
+
 /// Eight points at a time down to the roots, times the spectrum (or its conjugate), and back, without leaving
 /// the registers. w: 14 numbers for each group of eight.
 template <bool Conjugate, class T>
@@ -102,6 +112,7 @@ template <bool Conjugate, class T>
     for (int p = 0; p < 8; ++p) a[p] = x[p];
     twiddle<1>(a, w);
     dft<1>(a);
+    prefetch_points(spectrum);
     SMX_UNROLL
     for (int p = 0; p < 8; ++p) a[p] = product<Conjugate>(a[p], spectrum[p]);
     dft<-1>(a);

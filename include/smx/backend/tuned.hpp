@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  How a backend replaces a whole recipe by a tuned kernel: opt-in, and held against the recipe by the
+/// suite.
+///
+/// A mixer describes the work as a call (a struct of views and sizes, below) and asks tuned(be, call). A
+/// backend that has a better way defines `bool smx_tuned(B& be, call const&)` in its namespace; it returns
+/// false for what it does not take (strides, sizes), and then the recipe runs. The function is a program over
+/// scratch, tiles and kernel, so that a planner for that backend runs it too, as shapes.
+#pragma once
+
+#include <concepts>
+
+#include <smx/core/mask.hpp>
+#include <smx/core/view.hpp>
+
+namespace smx {
+
+template <class B, class Call>
+concept Tunes = requires(B& be, Call const& call) {
+  { smx_tuned(be, call) } -> std::same_as<bool>;
+};
+
+/// Runs the backend's own way of doing `call` if it has one that takes it.
+template <class B, class Call> bool tuned(B& be, Call const& call) {
+  if constexpr (Tunes<B, Call>)
+    return smx_tuned(be, call);
+  else
+    return false;
+}
+
+/// y = M x for a Monarch matrix of order 2 (see mixers/monarch.hpp): w1 (K,Q,P), w2 (Q,S,K), x (B,H,L,D), y
+/// (B,H,L',D), mixed along L, or along D when `channels`; u (B,H,K,Q,D) (channels: (B,H,L,K,Q)) records the
+/// first stage unless empty.
+template <class T, class S> struct monarch_forward_call {
+  view<T const, 3, S> w1, w2;
+  view<T const, 4, S> x;
+  view<T, 5, S> u;
+  view<T, 4, S> y;
+  bool channels;
+};
+
+/// The adjoint: dw1 +=, dw2 +=, dx =.
+template <class T, class S> struct monarch_backward_call {
+  view<T const, 3, S> w1, w2;
+  view<T const, 4, S> x;
+  view<T const, 5, S> u;
+  view<T const, 4, S> dy;
+  view<T, 3, S> dw1, dw2;
+  view<T, 4, S> dx;
+  bool channels;
+};
+
+/// Softmax attention (see mixers/attention.hpp): q (B,Hq,L,D), k (B,Hkv,M,D), v (B,Hkv,M,E), y (B,Hq,L,E),
+/// lse (B,Hq,L,1) unless empty.
+template <class T, class S, Mask Mask> struct attention_forward_call {
+  Mask mask;
+  T scale;
+  view<T const, 4, S> q, k, v;
+  view<T, 4, S> lse;
+  view<T, 4, S> y;
+};
+
+/// The adjoint: dq, dk, dv =.
+template <class T, class S, Mask Mask> struct attention_backward_call {
+  Mask mask;
+  T scale;
+  view<T const, 4, S> q, k, v, y, lse, dy;
+  view<T, 4, S> dq, dk, dv;
+};
+
+}  // namespace smx

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Everything that needs the standard library only: core, the backends reference and plan, all mixers.
+/// Add
+///        <smx/backend/cpu.hpp> for the CPU (Eigen).
+#pragma once
+
+#include <smx/backend/plan.hpp>
+#include <smx/backend/reference.hpp>
+#include <smx/mixers/dense.hpp>
+#include <smx/mixers/monarch.hpp>
+#include <smx/mixers/planning.hpp>
+#include <smx/mixers/run.hpp>
+#include <smx/version.hpp>
