@@ -14,7 +14,7 @@ for script in "$1"/*.sh; do
     echo "$name: the error does not name the option: $output"
     failed=1
   fi
-  if ! output="$(timeout 20 bash "$script" --help </dev/null 2>&1)" || [[ "$output" != *usage:* ]]; then
+  if ! output="$(timeout 20 bash "$script" --help </dev/null 2>&1)" || [[ "$output" != *[Uu]sage:* ]]; then
     echo "$name: --help does not print the usage: $output"
     failed=1
   fi
