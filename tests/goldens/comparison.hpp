@@ -59,19 +59,6 @@ class comparison {
   double tolerance() const { return tolerance_; }
 
  private:
-  template <class T, int R>
-  static std::vector<std::remove_const_t<T>> elements(smx::view<T, R, smx::host_space> v) {
-    std::vector<std::remove_const_t<T>> out;
-    extents<R> i{};
-    for (index_t left = v.size(); left > 0; --left) {
-      index_t offset = 0;
-      for (int r = 0; r < R; ++r) offset += i[r] * v.str[r];
-      out.push_back(v.ptr[offset]);
-      for (int r = R - 1; r >= 0 && ++i[r] == v.ext[r]; --r) i[r] = 0;
-    }
-    return out;
-  }
-
   template <class T>
   static double relative_error(std::vector<double> const& expected, std::vector<T> const& actual) {
     double scale = 0, error = 0;

@@ -2,7 +2,8 @@
 /// \file  One file of reference results: what it says about itself, and its tensors.
 #pragma once
 
-#include <span>
+#include <cstring>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -60,15 +61,30 @@ class golden {
     return it->template get<T>();
   }
 
-  /// The extents of a tensor, whose rank must be R.
-  template <int R> extents<R> extents_of(std::string const& tensor) const {
-    auto const& s = shape(tensor);
+  /// The extents of a tensor: its rank must be R, or R + 1 with a last axis of `trailing`; none of them 0.
+  template <int R> extents<R> extents_of(std::string const& tensor, index_t trailing = 0) const {
+    std::vector<index_t> s = shape(tensor);
+    if (trailing > 0 && !s.empty() && s.back() == trailing) s.pop_back();
     if (s.size() != R)
-      fail("tensor '" + tensor + "': expected rank " + std::to_string(R) + ", got " +
-           std::to_string(s.size()));
+      fail("tensor '" + tensor + "': expected rank " + std::to_string(R) + ", got extents " +
+           smx::detail::print_shape(shape(tensor)));
     extents<R> e{};
     for (std::size_t r = 0; r < R; ++r) e.n[r] = s[r];
+    smx::checked_size(e, tensor.c_str());
     return e;
+  }
+  /// Throws unless the tensor has these extents.
+  template <int R> void expect_extents(std::string const& tensor, extents<R> const& e) const {
+    if (extents_of<R>(tensor) != e)
+      fail("tensor '" + tensor + "': expected extents " + smx::detail::print_shape(e.n) + ", got " +
+           smx::detail::print_shape(shape(tensor)));
+  }
+  /// The product of all extents but the last: how many vectors of `last` numbers the tensor holds.
+  index_t vectors(std::string const& tensor, index_t last) const {
+    index_t const size = file_.at(tensor).size();
+    if (size == 0 || size % last != 0)
+      fail("tensor '" + tensor + "': expected vectors of " + std::to_string(last) + " numbers");
+    return size / last;
   }
 
   [[noreturn]] void fail(std::string const& what) const { throw smx::file_error(file_.path(), what); }
@@ -79,18 +95,39 @@ class golden {
   nlohmann::json config_;
 };
 
-/// A tensor of the file, row-major in the memory of the backend, with these extents: the same number of
-/// elements as in the file, so that leading axes can be merged or split.
+/// Row-major values in the memory of the backend.
+template <class T, class B, int R>
+smx::tensor<T, R, smx::space_t<B>> upload(B& be, std::vector<T> const& values, extents<R> const& e) {
+  smx::tensor<T, R, smx::space_t<B>> t(be.memory(), e);
+  if (static_cast<index_t>(values.size()) != t.size())
+    throw std::runtime_error("expected " + std::to_string(t.size()) + " values, got " +
+                             std::to_string(values.size()));
+  std::memcpy(t.data(), values.data(), t.bytes());
+  return t;
+}
+
+/// The elements that a view shows, in row-major order of its axes.
+template <class T, int R> std::vector<std::remove_const_t<T>> elements(smx::view<T, R, smx::host_space> v) {
+  std::vector<std::remove_const_t<T>> out;
+  extents<R> i{};
+  for (index_t left = v.size(); left > 0; --left) {
+    index_t offset = 0;
+    for (int r = 0; r < R; ++r) offset += i[r] * v.str[r];
+    out.push_back(v.ptr[offset]);
+    for (int r = R - 1; r >= 0 && ++i[r] == v.ext[r]; --r) i[r] = 0;
+  }
+  return out;
+}
+
+/// A tensor of the file in the memory of the backend with these extents, which hold as many elements: leading
+/// axes may be merged or split.
 template <class T, class B, int R>
 smx::tensor<T, R, smx::space_t<B>> load(B& be, golden const& g, std::string const& name,
                                         extents<R> const& e) {
-  smx::tensor<T, R, smx::space_t<B>> t(be.memory(), e);
-  std::vector<T> const values = g.file().read<T>(name);
-  if (static_cast<index_t>(values.size()) != t.size())
-    g.fail("tensor '" + name + "': expected " + std::to_string(t.size()) + " elements, got " +
-           std::to_string(values.size()));
-  std::memcpy(t.data(), values.data(), t.bytes());
-  return t;
+  if (g.file().at(name).size() != smx::checked_size(e, name.c_str()))
+    g.fail("tensor '" + name + "': expected " + std::to_string(smx::checked_size(e)) + " elements, got " +
+           std::to_string(g.file().at(name).size()));
+  return upload<T>(be, g.file().read<T>(name), e);
 }
 
 /// The same with the extents that it has in the file.

@@ -137,7 +137,7 @@ TEST_CASE("a write that fails leaves the old file and nothing else", "[io]") {
   writer.add("d", as_view(d));
   test::write_file(path, "old");
   SECTION("the disk is full") {
-    for (::rlim_t limit : {0, 1, 100, 79'999}) {
+    for (::rlim_t limit : {0u, 1u, 100u, 79'999u}) {
       file_size_limit const full(limit);
       CHECK_THROWS_AS(writer.write(path), file_error);
       CHECK_THROWS_WITH(writer.write(path), test::contains(path + ": cannot write: File too large"));
