@@ -92,9 +92,9 @@ void merge_row(int radix, cvec<T> const* in, Out* out, T const* w, butterflies c
 }
 
 /// The spectrum is the one array that every walk reads from memory: it is asked for two leaves (16 KB) ahead.
-/// Without that a convolution of 4096 points takes twice as long: no hardware prefetcher follows it across the leaves.
-template <class T>
-SMX_INLINE void prefetch_points(cvec<T> const* spectrum) {
+/// Without that a convolution of 4096 points takes twice as long: no hardware prefetcher follows it across
+/// the leaves.
+template <class T> SMX_INLINE void prefetch_points(cvec<T> const* spectrum) {
   constexpr index_t ahead = 128, line = 64;
   char const* const p = reinterpret_cast<char const*>(spectrum + ahead);
   SMX_UNROLL
@@ -119,6 +119,64 @@ template <bool Conjugate, class T>
     twiddle<-1>(a, w);
     SMX_UNROLL
     for (int p = 0; p < 8; ++p) x[p] = a[p];
+  }
+}
+
+/// What happens to the residues C, W of two signals and K of the kernel, besides C conj(K).
+struct adjoint_options {
+  bool again = false;      ///< W K is wanted too
+  bool correlate = false;  ///< the sum of C conj(W) over calls is wanted
+  bool first = true;       ///< of the calls: the sum begins
+  bool last = true;        ///< the sum is finished: it goes up the tree instead of back to memory
+};
+
+/// Eight points at a time of two signals down to the roots, and back up one level: x := C conj(K) for x of C;
+/// for y = x + pitch, of W, y := W K if wanted; x + 2 pitch := the finished sum. Between calls the sum is in
+/// `sum`.
+template <class T>
+[[gnu::noinline]] void adjoint_roots(cvec<T>* x, index_t pitch, cvec<T> const* spectrum, cvec<T>* sum,
+                                     T const* w, index_t groups, adjoint_options const& job) {
+  auto const down = [](cvec<T>(&a)[8], cvec<T> const* from, T const* v) {
+    SMX_UNROLL
+    for (int p = 0; p < 8; ++p) a[p] = from[p];
+    twiddle<1>(a, v);
+    dft<1>(a);
+  };
+  auto const up = [](cvec<T>(&a)[8], cvec<T>* to, T const* v) {
+    dft<-1>(a);
+    twiddle<-1>(a, v);
+    SMX_UNROLL
+    for (int p = 0; p < 8; ++p) to[p] = a[p];
+  };
+  cvec<T>*y = x + pitch, *z = y + pitch;
+  SMX_ROLLED
+  for (index_t g = 0; g < groups; ++g, x += 8, y += 8, z += 8, spectrum += 8, w += 14) {
+    cvec<T> a[8], c[8], v[8];
+    prefetch_points(spectrum);
+    down(v, y, w);
+    down(c, x, w);
+    SMX_UNROLL
+    for (int p = 0; p < 8; ++p) a[p] = product<true>(c[p], spectrum[p]);
+    up(a, x, w);
+    if (job.correlate) {
+      SMX_UNROLL
+      for (int p = 0; p < 8; ++p) a[p] = product<true>(c[p], v[p]);
+      if (!job.first) {
+        SMX_UNROLL
+        for (int p = 0; p < 8; ++p) a[p] = a[p] + sum[8 * g + p];
+      }
+      if (job.last) {
+        up(a, z, w);
+      } else {
+        SMX_UNROLL
+        for (int p = 0; p < 8; ++p) sum[8 * g + p] = a[p];
+      }
+    }
+    if (job.again) {
+      SMX_UNROLL
+      for (int p = 0; p < 8; ++p) a[p] = product<false>(v[p], spectrum[p]);
+      up(a, y, w);
+    }
   }
 }
 
