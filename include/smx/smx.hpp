@@ -6,6 +6,8 @@
 
 #include <smx/backend/plan.hpp>
 #include <smx/backend/reference.hpp>
+#include <smx/mixers/attention.hpp>
+#include <smx/mixers/block_diagonal.hpp>
 #include <smx/mixers/dense.hpp>
 #include <smx/mixers/monarch.hpp>
 #include <smx/mixers/planning.hpp>

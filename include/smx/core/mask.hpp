@@ -41,6 +41,8 @@ struct causal_mask {
   index_t offset = 0;
   friend constexpr bool operator==(causal_mask const&, causal_mask const&) = default;
 
+  /// The same mask for queries that are numbered from `rows` on.
+  constexpr causal_mask after(index_t rows) const { return {offset + rows}; }
   SMX_HD constexpr bool allow(index_t, index_t, index_t i, index_t j) const { return j <= i + offset; }
   SMX_HD constexpr tile_class tile(index_t, index_t, index_range rows, index_range keys) const {
     if (keys.last - 1 <= rows.first + offset) return tile_class::full;

@@ -32,6 +32,7 @@ struct traits {
 template <class M, pattern P>
 inline constexpr bool supports = [] {
   constexpr traits t = M::about;
+  if (t.pointwise) return false;
   switch (P) {
     case pattern::noncausal_self:
       return t.causality == causality::none;
