@@ -26,6 +26,7 @@ struct traits {
   bool same_source = true;      ///< queries and keys come from one sequence: no cross patterns
   bool row_separable = false;   ///< row i is a function of query i and of the source alone
   bool normalised = false;      ///< rows of the mixing matrix are non-negative and sum to 1
+  bool pointwise = false;       ///< mixes channels only, row by row: no sequence pattern applies
 };
 
 /// Whether mixer M can be used in pattern P: derived, so that no table can drift from the code.
