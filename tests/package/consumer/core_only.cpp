@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A user of smx::smx, who has the standard library and nothing else.
-#include <smx/core/tensor.hpp>
-#include <smx/version.hpp>
+#include <smx/smx.hpp>
 
-int main() {
 #if __has_include(<Eigen/Core>)
 #error "Eigen is on the include path of smx::smx"
 #endif
-  return smx::version_major == 0 && smx::checked_size(smx::extents{2, 3}) == 6 ? 0 : 1;
+
+int main() {
+  smx::reference_backend be;
+  smx::monarch<float> const mixer{.length = 12, .order = 2};
+  auto const x = smx::random_normal<float>(be, {1, 1, 12, 2}, 2);
+  return smx::forward(be, mixer, smx::initialize(be, mixer, 1), x).size() == 24 ? 0 : 1;
 }
