@@ -135,14 +135,14 @@ template <class T> bool store_beyond(T const* p, index_t ld, index_t rows) {
 }
 
 /// Columns d0..d1 of to = op(W_to) reorder(op(W_from) from); `record` gets the middle factor, row-major, or
-/// is null.
+/// is null;
+/// past: `to` goes past the caches.
 template <class T, layout How>
 void monarch_stages(index_t d0, index_t d1, monarch_side<T const> const& from, row_blocks const& written,
-                    T* record, index_t ldrecord, row_blocks const& read, monarch_side<T> const& to,
+                    T* record, index_t ldrecord, row_blocks const& read, monarch_side<T> const& to, bool past,
                     T* scratch) {
   constexpr index_t wide = panel_columns<T>;
   index_t const tile_columns = panels_at_once<T>(written.length) * wide;
-  bool const past = store_beyond(to.data + d0, to.ld, to.rows.length);
   bool const record_past = record != nullptr && store_beyond(record + d0, ldrecord, written.length);
   for (index_t d = d0; d < d1; d += tile_columns) {
     index_t const columns = std::min(tile_columns, d1 - d), panels = (columns + wide - 1) / wide;
@@ -193,7 +193,8 @@ void monarch_forward(monarch_sizes const& z, index_t d0, index_t d1, T const* w1
                      index_t ldx, T* y, index_t ldy, T* tape, index_t ldtape, T* scratch) {
   detail::monarch_stages<T, layout::rows>(
       d0, d1, {detail::monarch_in(z), x, ldx, w1, z.q * z.p, z.p}, detail::monarch_middle_low(z), tape,
-      ldtape, detail::monarch_middle_high(z), {detail::monarch_out(z), y, ldy, w2, z.s * z.r, z.r}, scratch);
+      ldtape, detail::monarch_middle_high(z), {detail::monarch_out(z), y, ldy, w2, z.s * z.r, z.r},
+      detail::store_beyond(y + d0, ldy, z.out_length), scratch);
 }
 
 }  // namespace smx::cpu_kernels::inline SMX_CPU_ABI

@@ -39,7 +39,7 @@ template <class T, int S = 1> SMX_INLINE void transpose_square(vec<T> (&v)[lanes
 /// The ranges must not overlap. Nothing outside the two matrices is read or written.
 template <class T>
 [[gnu::noinline]] void transpose(index_t rows, index_t cols, T const* src, index_t lds, T* dst, index_t ldd,
-                                 std::type_identity_t<T> scale = T(1)) {
+                                 std::type_identity_t<T> scale = T(1), bool past = false) {
   constexpr index_t width = lanes<T>;
   for (index_t i = 0; i < rows; i += width) {
     index_t const height = std::min(width, rows - i);
@@ -51,7 +51,11 @@ template <class T>
       if (height == width && across == width) {
         SMX_UNROLL for (int q = 0; q < width; ++q) v[q] = load(s + q * lds) * scale;
         transpose_square<T>(v);
-        SMX_UNROLL for (int q = 0; q < width; ++q) store(d + q * ldd, v[q]);
+        if (past) {
+          SMX_UNROLL for (int q = 0; q < width; ++q) store_past_cache(d + q * ldd, v[q]);
+        } else {
+          SMX_UNROLL for (int q = 0; q < width; ++q) store(d + q * ldd, v[q]);
+        }
       } else {
         part<T> const from(across), to(height);
         SMX_UNROLL for (int q = 0; q < width; ++q) v[q] =
