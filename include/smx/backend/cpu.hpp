@@ -4,3 +4,4 @@
 #pragma once
 
 #include <smx/backend/cpu/backend.hpp>
+#include <smx/backend/cpu/tuned_monarch.hpp>

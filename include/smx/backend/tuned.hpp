@@ -28,13 +28,13 @@ template <class B, class Call> bool tuned(B& be, Call const& call) {
     return false;
 }
 
-/// y = M x for a Monarch matrix of order 2 (see mixers/monarch.hpp): w1 (K,Q,P), w2 (Q,S,K), x (B,H,L,D), y
-/// (B,H,L',D), mixed along L, or along D when `channels`; u (B,H,K,Q,D) (channels: (B,H,L,K,Q)) records the
-/// first stage unless empty.
+/// y = M x for a Monarch matrix of order 2 (see structured/monarch_factors.hpp): w1 (K,Q,P), w2 (Lo,S,R), Lo
+/// R = K Q; x (B,H,L,D), y (B,H,L',D), mixed along L, or along D when `channels`. u (B,H,KQ,C), C the axis
+/// that is not mixed, records the first stage unless empty.
 template <class T, class S> struct monarch_forward_call {
   view<T const, 3, S> w1, w2;
   view<T const, 4, S> x;
-  view<T, 5, S> u;
+  view<T, 4, S> u;
   view<T, 4, S> y;
   bool channels;
 };
@@ -42,9 +42,7 @@ template <class T, class S> struct monarch_forward_call {
 /// The adjoint: dw1 +=, dw2 +=, dx =.
 template <class T, class S> struct monarch_backward_call {
   view<T const, 3, S> w1, w2;
-  view<T const, 4, S> x;
-  view<T const, 5, S> u;
-  view<T const, 4, S> dy;
+  view<T const, 4, S> x, u, dy;
   view<T, 3, S> dw1, dw2;
   view<T, 4, S> dx;
   bool channels;

@@ -46,10 +46,8 @@ template <Compute T> struct monarch {
 
   template <class A> struct weights { array<A, T, 3> factor[max_monarch_order]; };  // each (blocks, out, in)
   template <class A> struct inputs { array<A, T, 4> x; };                           // (B,H,L,D)
-  /// u[a]: the output of stage a along the mixed axis, padding included, for all but the last stage.
-  template <class A> struct tape {
-    array<A, T, 4> u[max_monarch_order - 1];
-  };  // (B,H,len_a,D) or (B,H,L,len_a)
+  /// u[a]: the output of stage a, padding included, for all but the last; C is the axis that is not mixed.
+  template <class A> struct tape { array<A, T, 4> u[max_monarch_order - 1]; };  // each (B,H,len_a,C)
 
   index_t output() const { return output_length == 0 ? length : output_length; }
 
@@ -99,8 +97,7 @@ template <Compute T> struct monarch {
     monarch_stages const s = stages();
     check(a.x.ext);
     tape<writes<B>> t;
-    for (int i = 0; i + 1 < s.size(); ++i)
-      t.u[i] = be.template scratch<T>(resized(a.x.ext, s[i].output_length()));
+    for (int i = 0; i + 1 < s.size(); ++i) t.u[i] = be.template scratch<T>(tape_extents(a.x.ext, s[i]));
     return t;
   }
 
@@ -125,10 +122,11 @@ template <Compute T> struct monarch {
           index_range const c{run.first * group, run.last * group < columns ? run.last * group : columns};
           auto frame = sub.scope();
           auto const part = [&](auto const& v) { return panel(v, h, batch, c); };  // (B,N,C)
+          auto const recorded_part = [&](auto const& v) { return cut(fix_axis(v, 1, h), batch, c); };
           auto current = padded(sub, part(a.x), s[0].input_length());
           for (int i = 0; i < s.size(); ++i) {
             bool const last = i + 1 == s.size();
-            auto const target = last ? part(y) : recorded(t, i) ? part(t.u[i]) : out<B, T, 3>{};
+            auto const target = last ? part(y) : recorded(t, i) ? recorded_part(t.u[i]) : out<B, T, 3>{};
             index_t const n = s[i].output_length();
             bool const direct = target.ext[1] == n && target.str[2] == 1;
             auto to =
@@ -152,7 +150,7 @@ template <Compute T> struct monarch {
     expects_extents("monarch: dx", dx.x.ext, a.x.ext);
     expects(!overlaps(dy, dx.x), "monarch: dx: expected memory apart from dy, got an overlap");
     for (int i = 0; i + 1 < s.size(); ++i)
-      expects_extents("monarch: tape", t.u[i].ext, resized(a.x.ext, s[i].output_length()));
+      expects_extents("monarch: tape", t.u[i].ext, tape_extents(a.x.ext, s[i]));
     if (order_two(s) && tuned(be, backward_call<B>(w, a, t, dy, dw, dx))) return;
 
     index_range const batch{0, a.x.ext[0]}, columns{0, a.x.ext[5 - mixed()]};
@@ -162,7 +160,7 @@ template <Compute T> struct monarch {
       auto upstream = padded(be, part(dy), s[s.size() - 1].output_length());
       for (int i = s.size() - 1; i >= 0; --i) {
         auto const input = i == 0 ? padded(be, part(a.x), s[0].input_length())
-                                  : padded(be, part(in<B, T, 4>(t.u[i - 1])), s[i].input_length());
+                                  : padded(be, fix_axis(in<B, T, 4>(t.u[i - 1]), 1, h), s[i].input_length());
         stage_weights(be, s[i], upstream, input, dw.factor[i]);
         auto to = be.template scratch<T>(input.ext);
         stage(be, op::transpose, s[i], w.factor[i], upstream, to);
@@ -178,6 +176,9 @@ template <Compute T> struct monarch {
     e[mixed()] = n;
     return e;
   }
+  extents<4> tape_extents(extents<4> const& x, monarch_stage const& s) const {
+    return {x[0], x[1], s.output_length(), x[5 - mixed()]};
+  }
   void check(extents<4> const& x) const {
     expects_extents("monarch: x", x, resized({-1, -1, -1, -1}, length));
   }
@@ -190,18 +191,19 @@ template <Compute T> struct monarch {
     for (monarch_stage const& one : s) n = one.output_length() > n ? one.output_length() : n;
     return n;
   }
-  /// Two stages that share their digits: what the tuned calls describe.
-  static bool order_two(monarch_stages const& s) {
-    return s.size() == 2 && s[0].low == 1 && s[1].high == 1 && s[1].low == s[0].out && s[1].in == s[0].high;
-  }
+  /// Two stages, the low digit and then the top one: what the tuned calls describe.
+  static bool order_two(monarch_stages const& s) { return s.size() == 2 && s[0].low == 1 && s[1].high == 1; }
   template <class Tape> static bool recorded(Tape const& t, int i) { return t.u[i].size() != 0; }
 
   /// One head's batch entries and columns, with the mixed axis in the middle: (B,N,C).
   template <class V> auto panel(V const& v, index_t h, index_range batch, index_range columns) const {
     auto p = fix_axis(v, 1, h);
     if (axis == smx::axis::channels) p = swap_axes(p, 1, 2);
-    p = slice(p, 0, batch.first, batch.last - batch.first);
-    return slice(p, 2, columns.first, columns.last - columns.first);
+    return cut(p, batch, columns);
+  }
+  template <class V> static V cut(V const& p, index_range batch, index_range columns) {
+    return slice(slice(p, 0, batch.first, batch.last - batch.first), 2, columns.first,
+                 columns.last - columns.first);
   }
 
   /// The panel itself if it has n rows and contiguous columns; otherwise a copy that has, with zeros at the
@@ -272,23 +274,18 @@ template <Compute T> struct monarch {
                    });
   }
 
-  /// (B,H,N,D) -> (B,H,K,Q,D); channels: (B,H,L,N) -> (B,H,L,K,Q)
-  template <class V> auto split_tape(V const& u, monarch_stage const& first) const {
-    return split_axis(u, mixed(), first.high, first.out);
-  }
   template <class B>
   auto forward_call(weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                     out<B, T, 4> y) const {
-    auto const u = recorded(t, 0) ? split_tape(t.u[0], stages()[0]) : out<B, T, 5>{};
     return monarch_forward_call<T, space_t<B>>{w.factor[0], w.factor[1], a.x,
-                                               u,           y,           axis == smx::axis::channels};
+                                               t.u[0],      y,           axis == smx::axis::channels};
   }
   template <class B>
   auto backward_call(weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                      in<B, T, 4> dy, weights<writes<B>> const& dw, inputs<writes<B>> const& dx) const {
-    in<B, T, 5> const u = split_tape(t.u[0], stages()[0]);
-    return monarch_backward_call<T, space_t<B>>{
-        w.factor[0], w.factor[1], a.x, u, dy, dw.factor[0], dw.factor[1], dx.x, axis == smx::axis::channels};
+    return monarch_backward_call<T, space_t<B>>{w.factor[0],  w.factor[1], a.x,
+                                                t.u[0],       dy,          dw.factor[0],
+                                                dw.factor[1], dx.x,        axis == smx::axis::channels};
   }
 };
 

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <algorithm>
-#include <deque>
 #include <utility>
+#include <vector>
 
 #include <smx/backend/cpu/elementwise.hpp>
 #include <smx/backend/cpu/gemm.hpp>
@@ -109,18 +109,21 @@ template <class Pool = thread_pool> class cpu_backend {
   template <class T>
   void softmax_backward(view<T const, 4, host_space> y, view<T const, 4, host_space> dy,
                         view<T, 4, host_space> dx) {
+    detail::check_softmax_backward(y, dy, dx);
     by_rows(y.ext, [&](auto part) { loops::softmax_backward<T>(part(y), part(dy), part(dx)); });
   }
   template <class T>
   void norm(norm_kind kind, T eps, view<T const, 4, host_space> x, view<T const, 4, host_space> gain,
             view<T const, 4, host_space> bias, view<T, 4, host_space> y, view<T, 4, host_space> mean,
             view<T, 4, host_space> scale) {
+    detail::check_norm(x, gain, bias, y, mean, scale);
     by_rows(x.ext, [&](auto part) {
       loops::norm<T>(kind, eps, part(x), gain, bias, part(y), part(mean), part(scale));
     });
   }
   template <class... A> void norm_backward(A const&... a) { loops::norm_backward(a...); }
   template <class T> void cumulative_sum(view<T const, 4, host_space> x, view<T, 4, host_space> y) {
+    detail::check_cumulative_sum(x, y);
     by_rows(x.ext, [&](auto part) { loops::cumulative_sum<T>(part(x), part(y)); });
   }
   template <class... A> void decayed_scan(A const&... a) { loops::decayed_scan(a...); }
@@ -226,8 +229,18 @@ template <class Pool = thread_pool> class cpu_backend {
   Pool pool_;
   workspace<host_space> own_;
   workspace<host_space>* ws_;
-  std::deque<workspace<host_space>> workers_;
+  std::vector<workspace<host_space>> workers_;  // a deque would allocate in each tile's backend
 };
+
+template <class> inline constexpr bool is_cpu_backend = false;
+template <class P> inline constexpr bool is_cpu_backend<cpu_backend<P>> = true;
+
+/// Backends that run what the CPU backend runs: itself, its planner, a tracer around it.
+template <class B>
+concept OnCpu = requires {
+  typename B::target;
+}
+&&is_cpu_backend<typename B::target>;
 
 /// All cores through std::thread; `cpu be(1)` takes one thread.
 using cpu = cpu_backend<thread_pool>;
