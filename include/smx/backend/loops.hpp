@@ -116,8 +116,7 @@ void softmax(M const& mask, score_origin const& o, view<T const, 4, host_space> 
 template <class T>
 void softmax_backward(view<T const, 4, host_space> y, view<T const, 4, host_space> dy,
                       view<T, 4, host_space> dx) {
-  expects_extents("softmax_backward: dy", dy.ext, y.ext);
-  expects_extents("softmax_backward: dx", dx.ext, y.ext);
+  detail::check_softmax_backward(y, dy, dx);
   for_each_index(extents<3>{y.ext[0], y.ext[1], y.ext[2]}, [&](extents<3> const& i) {
     double dot = 0;
     for (index_t j = 0; j < y.ext[3]; ++j) {

@@ -3,15 +3,14 @@
 /// the bytes, the
 ///        launches and the exact workspace. It cannot drift from the code, because it runs it.
 ///
-/// flops: a product of n terms counts 2 n, an entry of any other primitive 1 for each input. bytes: what a
-/// primitive reads and writes, broadcast axes once, caches ignored. plan_backend<> plans the recipes;
+/// How flops and bytes are counted: backend/counting.hpp. plan_backend<> plans the recipes;
 /// plan_backend<Target> plans what Target runs, its tuned kernels, tiles and threads included.
 #pragma once
 
 #include <deque>
 #include <type_traits>
 
-#include <smx/backend/shapes.hpp>
+#include <smx/backend/counting.hpp>
 #include <smx/backend/workspace.hpp>
 
 namespace smx {
@@ -52,8 +51,7 @@ template <class Target = void> class plan_backend {
 
   template <class A, class B, class C, class S> void gemm(op ta, op tb, S, A a, B b, S beta, C c) {
     detail::check_gemm(ta, tb, a, b, c);
-    double const k = static_cast<double>(detail::op_extents(ta, a)[3]);
-    note(2 * entries(c) * k, touched(a) + touched(b) + touched(c) * (beta == S(0) ? 1 : 2));
+    note(counting::gemm(ta, a, b, beta, c));
   }
   template <class A, class B, class C, class S>
   void gemm_select(op ta, op tb, S alpha, A a, B b, S beta, C c) {
@@ -61,42 +59,53 @@ template <class Target = void> class plan_backend {
   }
   template <class F, class Y, class... X> void map(F const&, Y y, X... x) {
     detail::check_map(y, x...);
-    note(entries(y) * static_cast<double>(sizeof...(X)), (touched(y) + ... + touched(x)));
+    note(counting::map(y, x...));
   }
-  template <class F, class Y> void generate(F const&, Y y) { note(0, touched(y)); }
+  template <class F, class Y> void generate(F const&, Y y) { note(counting::generate(y)); }
   template <class X, class Y> void copy(X x, Y y) {
     expects_extents("copy: y", y.ext, x.ext);
-    note(0, touched(x) + touched(y));
+    note(counting::copy(x, y));
   }
   template <class X, class S, class Y> void reduce(reduction, X x, S, Y y) {
     detail::check_reduce(x, y);
-    note(entries(x), touched(x) + touched(y));
+    note(counting::reduce(x, y));
   }
   template <class M, class X, class Y, class Z> void softmax(M const&, score_origin const&, X x, Y y, Z lse) {
     detail::check_softmax(x, y, lse);
-    note(4 * entries(x), touched(x) + touched(y) + touched(lse));
+    note(counting::softmax(x, y, lse));
   }
   template <class X, class Y> void softmax_backward(X y, X dy, Y dx) {
-    note(4 * entries(y), touched(y) + touched(dy) + touched(dx));
+    detail::check_softmax_backward(y, dy, dx);
+    note(counting::softmax_backward(y, dy, dx));
   }
-  template <class S, class X, class... A> void norm(norm_kind, S, X x, A... a) {
-    note(6 * entries(x), (touched(x) + ... + touched(a)));
+  template <class S, class X, class Y> void norm(norm_kind, S, X x, X gain, X bias, Y y, Y mean, Y scale) {
+    detail::check_norm(x, gain, bias, y, mean, scale);
+    note(counting::norm(x, gain, bias, y, mean, scale));
   }
-  template <class X, class... A> void norm_backward(norm_kind, X x, A... a) {
-    note(10 * entries(x), (touched(x) + ... + touched(a)));
+  template <class X, class Y>
+  void norm_backward(norm_kind, X x, X gain, X mean, X scale, X dy, Y dx, Y dgain, Y dbias) {
+    detail::check_norm_backward(x, gain, mean, scale, dy, dx, dgain, dbias);
+    note(counting::norm_backward(x, gain, mean, scale, dy, dx, dgain, dbias));
   }
-  template <class X, class Y> void cumulative_sum(X x, Y y) { note(entries(x), touched(x) + touched(y)); }
-  template <class A, class X, class Y> void decayed_scan(A a, X x, Y y) {
-    note(2 * entries(x), touched(a) + touched(x) + touched(y));
+  template <class X, class Y> void cumulative_sum(X x, Y y) {
+    detail::check_cumulative_sum(x, y);
+    note(counting::cumulative_sum(x, y));
+  }
+  template <class X, class Y> void decayed_scan(X a, X x, Y y) {
+    detail::check_decayed_scan(a, x, y);
+    note(counting::decayed_scan(a, x, y));
   }
   template <class A, class X> void solve_unit_lower(op, A a, X x) {
-    note(entries(x) * static_cast<double>(x.ext[2]), touched(a) / 2 + 2 * touched(x));
+    detail::check_solve_unit_lower(a, x);
+    note(counting::solve_unit_lower(a, x));
   }
-  template <class A, class I, class Y> void gather(A, I rows, Y y) {
-    note(0, touched(rows) + 2 * touched(y));
+  template <class A, class I, class Y> void gather(A table, I rows, Y y) {
+    detail::check_gather(table, rows, y);
+    note(counting::gather(rows, y));
   }
-  template <class I, class X, class Y> void scatter_add(I rows, X dy, Y) {
-    note(entries(dy), touched(rows) + 3 * touched(dy));
+  template <class I, class X, class Y> void scatter_add(I rows, X dy, Y dtable) {
+    detail::check_scatter_add(rows, dy, dtable);
+    note(counting::scatter_add(rows, dy));
   }
 
   template <class T, int R> view<T, R, meta_space> scratch(extents<R> const& e) {
@@ -120,7 +129,7 @@ template <class Target = void> class plan_backend {
       total_.launches += serial.total_.launches;
     }
   }
-  template <class F> void kernel(char const*, kernel_cost const& c, F const&) { note(c.flops, c.bytes); }
+  template <class F> void kernel(char const*, kernel_cost const& c, F const&) { note(c); }
   void synchronize() {}
 
   cost result() const {
@@ -139,20 +148,9 @@ template <class Target = void> class plan_backend {
   plan_backend(workspace<meta_space>& ws, tiling const& how)
       : tiling_{1, how.cache_bytes}, own_(workspace<meta_space>::measuring()), ws_(&ws) {}
 
-  template <class V> static double entries(V const& v) {
-    double n = 1;
-    for (int r = 0; r < V::rank; ++r) n *= static_cast<double>(v.ext[r]);
-    return n;
-  }
-  template <class V> static double touched(V const& v) {
-    double n = sizeof(typename V::value_type);
-    for (int r = 0; r < V::rank; ++r)
-      n *= v.str[r] == 0 && v.ext[r] > 1 ? 1.0 : static_cast<double>(v.ext[r]);
-    return n;
-  }
-  void note(double flops, double bytes) {
-    total_.flops += flops;
-    total_.bytes += bytes;
+  void note(kernel_cost const& c) {
+    total_.flops += c.flops;
+    total_.bytes += c.bytes;
     ++total_.launches;
   }
 

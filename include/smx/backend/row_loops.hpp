@@ -13,11 +13,7 @@ void norm(norm_kind kind, double eps, view<T const, 4, host_space> x, view<T con
           view<T const, 4, host_space> bias, view<T, 4, host_space> y, view<T, 4, host_space> mean,
           view<T, 4, host_space> scale) {
   index_t const n = x.ext[3];
-  expects_extents("norm: gain", gain.ext, {1, 1, 1, n});
-  if (bias.size() != 0) expects_extents("norm: bias", bias.ext, {1, 1, 1, n});
-  expects_extents("norm: y", y.ext, x.ext);
-  expects_extents("norm: mean", mean.ext, {x.ext[0], x.ext[1], x.ext[2], 1});
-  expects_extents("norm: scale", scale.ext, mean.ext);
+  detail::check_norm(x, gain, bias, y, mean, scale);
   for_each_index(mean.ext, [&](extents<4> const& i) {
     auto const entry = [&](index_t j) { return static_cast<double>(x(i[0], i[1], i[2], j)); };
     double center = 0, square = 0;
@@ -45,10 +41,7 @@ void norm_backward(norm_kind kind, view<T const, 4, host_space> x, view<T const,
                    view<T const, 4, host_space> dy, view<T, 4, host_space> dx, view<T, 4, host_space> dgain,
                    view<T, 4, host_space> dbias) {
   index_t const n = x.ext[3];
-  expects_extents("norm_backward: dy", dy.ext, x.ext);
-  expects_extents("norm_backward: dx", dx.ext, x.ext);
-  expects_extents("norm_backward: dgain", dgain.ext, {1, 1, 1, n});
-  if (dbias.size() != 0) expects_extents("norm_backward: dbias", dbias.ext, {1, 1, 1, n});
+  detail::check_norm_backward(x, gain, mean, scale, dy, dx, dgain, dbias);
   for_each_index(mean.ext, [&](extents<4> const& i) {
     double const center = static_cast<double>(at(mean, i)), factor = static_cast<double>(at(scale, i));
     auto const h = [&](index_t j) { return (static_cast<double>(x(i[0], i[1], i[2], j)) - center) * factor; };
@@ -72,7 +65,7 @@ void norm_backward(norm_kind kind, view<T const, 4, host_space> x, view<T const,
 }
 
 template <class T> void cumulative_sum(view<T const, 4, host_space> x, view<T, 4, host_space> y) {
-  expects_extents("cumulative_sum: y", y.ext, x.ext);
+  detail::check_cumulative_sum(x, y);
   for_each_index(extents<3>{x.ext[0], x.ext[1], x.ext[2]}, [&](extents<3> const& i) {
     double sum = 0;
     for (index_t j = 0; j < x.ext[3]; ++j)
@@ -82,8 +75,7 @@ template <class T> void cumulative_sum(view<T const, 4, host_space> x, view<T, 4
 
 template <class T>
 void decayed_scan(view<T const, 4, host_space> a, view<T const, 4, host_space> x, view<T, 4, host_space> y) {
-  expects_extents("decayed_scan: y", y.ext, x.ext);
-  expects_extents("decayed_scan: a", a.ext, {x.ext[0], x.ext[1], x.ext[2], a.ext[3] == 1 ? 1 : x.ext[3]});
+  detail::check_decayed_scan(a, x, y);
   for_each_index(extents<3>{x.ext[0], x.ext[1], x.ext[3]}, [&](extents<3> const& i) {
     double state = 0;
     for (index_t t = 0; t < x.ext[2]; ++t) {
@@ -95,7 +87,7 @@ void decayed_scan(view<T const, 4, host_space> a, view<T const, 4, host_space> x
 }
 
 template <class T> void solve_unit_lower(op t, view<T const, 4, host_space> a, view<T, 4, host_space> x) {
-  expects_extents("solve_unit_lower: a", a.ext, {x.ext[0], x.ext[1], x.ext[2], x.ext[2]});
+  detail::check_solve_unit_lower(a, x);
   index_t const n = x.ext[2];
   for_each_index(extents<3>{x.ext[0], x.ext[1], x.ext[3]}, [&](extents<3> const& i) {
     for (index_t step = 0; step < n; ++step) {
@@ -118,7 +110,7 @@ inline void check_row(char const* argument, index_t row, index_t count) {
 template <class T>
 void gather(view<T const, 2, host_space> table, view<index_t const, 1, host_space> rows,
             view<T, 2, host_space> y) {
-  expects_extents("gather: y", y.ext, {rows.ext[0], table.ext[1]});
+  detail::check_gather(table, rows, y);
   for (index_t i = 0; i < rows.ext[0]; ++i) check_row("gather: rows", rows(i), table.ext[0]);
   for_each_index(y.ext, [&](extents<2> const& i) { at(y, i) = table(rows(i[0]), i[1]); });
 }
@@ -126,7 +118,7 @@ void gather(view<T const, 2, host_space> table, view<index_t const, 1, host_spac
 template <class T>
 void scatter_add(view<index_t const, 1, host_space> rows, view<T const, 2, host_space> dy,
                  view<T, 2, host_space> dtable) {
-  expects_extents("scatter_add: dy", dy.ext, {rows.ext[0], dtable.ext[1]});
+  detail::check_scatter_add(rows, dy, dtable);
   for (index_t i = 0; i < rows.ext[0]; ++i) check_row("scatter_add: rows", rows(i), dtable.ext[0]);
   for_each_index(dy.ext, [&](extents<2> const& i) { dtable(rows(i[0]), i[1]) += at(dy, i); });
 }

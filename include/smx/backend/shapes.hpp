@@ -60,11 +60,64 @@ template <class Y, class... X> void check_map(Y const& y, X const&... x) {
 
 template <class X, class Y> void check_reduce(X const& x, Y const& y) {
   expects_extents("reduce: y", y.ext, {x.ext[0], x.ext[1], x.ext[2], 1});
+  expects_value(x.ext[3] >= 1, "reduce: x", "at least one entry along the last axis", x.ext[3]);
 }
 
 template <class X, class Y, class Z> void check_softmax(X const& x, Y const& y, Z const& lse) {
   expects_extents("softmax: y", y.ext, x.ext);
   expects_extents("softmax: lse", lse.ext, {x.ext[0], x.ext[1], x.ext[2], 1});
+}
+
+template <class X, class Y> void check_softmax_backward(X const& y, X const& dy, Y const& dx) {
+  expects_extents("softmax_backward: dy", dy.ext, y.ext);
+  expects_extents("softmax_backward: dx", dx.ext, y.ext);
+}
+
+/// The last axis alone: what gain, bias and their gradients have.
+template <class X> constexpr extents<4> channels_of(X const& x) { return {1, 1, 1, x.ext[3]}; }
+/// All axes but the last: what a mean or a scale of each row has.
+template <class X> constexpr extents<4> rows_of(X const& x) { return {x.ext[0], x.ext[1], x.ext[2], 1}; }
+
+template <class X, class Y>
+void check_norm(X const& x, X const& gain, X const& bias, Y const& y, Y const& mean, Y const& scale) {
+  expects_extents("norm: gain", gain.ext, channels_of(x));
+  if (bias.size() != 0) expects_extents("norm: bias", bias.ext, channels_of(x));
+  expects_extents("norm: y", y.ext, x.ext);
+  expects_extents("norm: mean", mean.ext, rows_of(x));
+  expects_extents("norm: scale", scale.ext, rows_of(x));
+}
+
+template <class X, class Y>
+void check_norm_backward(X const& x, X const& gain, X const& mean, X const& scale, X const& dy, Y const& dx,
+                         Y const& dgain, Y const& dbias) {
+  expects_extents("norm_backward: gain", gain.ext, channels_of(x));
+  expects_extents("norm_backward: mean", mean.ext, rows_of(x));
+  expects_extents("norm_backward: scale", scale.ext, rows_of(x));
+  expects_extents("norm_backward: dy", dy.ext, x.ext);
+  expects_extents("norm_backward: dx", dx.ext, x.ext);
+  expects_extents("norm_backward: dgain", dgain.ext, channels_of(x));
+  if (dbias.size() != 0) expects_extents("norm_backward: dbias", dbias.ext, channels_of(x));
+}
+
+template <class X, class Y> void check_cumulative_sum(X const& x, Y const& y) {
+  expects_extents("cumulative_sum: y", y.ext, x.ext);
+}
+
+template <class X, class Y> void check_decayed_scan(X const& a, X const& x, Y const& y) {
+  expects_extents("decayed_scan: y", y.ext, x.ext);
+  expects_extents("decayed_scan: a", a.ext, {x.ext[0], x.ext[1], x.ext[2], a.ext[3] == 1 ? 1 : x.ext[3]});
+}
+
+template <class A, class X> void check_solve_unit_lower(A const& a, X const& x) {
+  expects_extents("solve_unit_lower: a", a.ext, {x.ext[0], x.ext[1], x.ext[2], x.ext[2]});
+}
+
+template <class A, class I, class Y> void check_gather(A const& table, I const& rows, Y const& y) {
+  expects_extents("gather: y", y.ext, {rows.ext[0], table.ext[1]});
+}
+
+template <class I, class X, class Y> void check_scatter_add(I const& rows, X const& dy, Y const& dtable) {
+  expects_extents("scatter_add: dy", dy.ext, {rows.ext[0], dtable.ext[1]});
 }
 
 }  // namespace smx::detail

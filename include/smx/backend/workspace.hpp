@@ -89,9 +89,9 @@ template <class Space> class workspace {
   workspace() : kind_(kind::measuring) {}
 
   std::byte* reserve(std::size_t bytes) {
-    while (at_.piece < pieces_.size() && pieces_[at_.piece].bytes - at_.offset < bytes)
-      at_ = {at_.piece + 1, 0};
-    if (at_.piece == pieces_.size()) {
+    auto at = at_;  // a request that fails changes nothing
+    while (at.piece < pieces_.size() && pieces_[at.piece].bytes - at.offset < bytes) at = {at.piece + 1, 0};
+    if (at.piece == pieces_.size()) {
       if (kind_ == kind::borrowed)
         detail::fail_value("workspace",
                            "a block large enough for the plan (see smx::plan); bytes in use and asked for",
@@ -99,8 +99,8 @@ template <class Space> class workspace {
       std::size_t const size = bytes > peak_ ? bytes : peak_;  // at least doubles, so that pieces stay few
       pieces_.push_back({static_cast<std::byte*>(source_.allocate(size)), size});
     }
-    std::byte* const block = pieces_[at_.piece].block + at_.offset;
-    at_.offset += bytes;
+    std::byte* const block = pieces_[at.piece].block + at.offset;
+    at_ = {at.piece, at.offset + bytes};
     return block;
   }
   void consolidate() {

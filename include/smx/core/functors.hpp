@@ -110,8 +110,8 @@ struct gelu_tanh {
 struct d_gelu_tanh {
   template <class T> SMX_HD T operator()(T x) const {
     T const u = T(0.79788456080286535588) * (x + T(0.044715) * x * x * x), t = std::tanh(u);
-    T const du = T(0.79788456080286535588) * (T(1) + T(0.134145) * x * x);
-    return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * du;
+    T const du = T(0.79788456080286535588) * (T(1) + T(0.134145) * x * x), flat = T(1) - t * t;
+    return T(0.5) * (T(1) + t) + (flat == T(0) ? T(0) : T(0.5) * x * flat * du);  // du may be infinite
   }
 };
 
