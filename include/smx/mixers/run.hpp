@@ -56,6 +56,11 @@ template <class M, class A, class... X> typename M::template inputs<A> collect_i
 
 }  // namespace detail
 
+/// An array of T where the memory of backend B is: a tensor or a view, of any rank. Each function below asks
+/// for it first, so that an array of another space is one line of the diagnostic.
+template <class X, class B, class T>
+concept ArrayOf = std::convertible_to<X const&, in<B, T, X::rank>>;
+
 /// A tensor of normal numbers (mean 0, variance 1); entry i is a function of the seed and i alone.
 template <Compute T, class B, std::size_t R>
 auto random_normal(B& be, index_t const (&ext)[R], std::uint64_t seed) {
@@ -80,7 +85,7 @@ template <MixerValue M, class B> parameters<M, B> initialize(B& be, M const& m, 
 }
 
 /// y = M x. `x...` are tensors or views in the order of the mixer's inputs (monarch: x; attention: q, k, v).
-template <MixerValue M, class B, class... X>
+template <MixerValue M, class B, ArrayOf<B, typename M::scalar>... X>
 requires Mixer<M, B> tensor<typename M::scalar, 4, space_t<B>> forward(
     B& be, M const& m, std::type_identity_t<weights_in<M, B>> const& w, X const&... x) {
   auto const inputs = detail::collect_inputs<M, reads<B>>(x...);
@@ -103,7 +108,7 @@ template <class M, class B> using gradients_of = gradients_in<M, space_t<B>>;
 
 /// The gradients of sum(dy * forward(x)) for the weights and the inputs; the last array is dy, the upstream
 /// gradient.
-template <MixerValue M, class B, class... X>
+template <MixerValue M, class B, ArrayOf<B, typename M::scalar>... X>
 requires Mixer<M, B> &&
     (sizeof...(X) >= 2) gradients_of<M, B> gradients(B& be, M const& m,
                                                      std::type_identity_t<weights_in<M, B>> const& w,
