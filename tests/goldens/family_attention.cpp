@@ -15,7 +15,6 @@
 #include <tests/goldens/family.hpp>
 
 namespace goldens {
-namespace {
 
 /// Visible where a byte is not 0; strides of 0 broadcast.
 struct stored_mask {
@@ -33,6 +32,8 @@ struct stored_mask {
   smx::index_range keys(index_t, index_t, smx::index_range, index_t count) const { return {0, count}; }
 };
 static_assert(smx::Mask<stored_mask>);
+
+namespace {
 
 /// The strides with which a row-major array of this shape is read as one of extents `e`: aligned at the last
 /// axis, 0 where it is broadcast.
