@@ -12,7 +12,11 @@
 
 namespace test {
 
+#if __has_include(<catch2/catch_all.hpp>)
 using Catch::Approx;
+#else
+using Catch::Detail::Approx;
+#endif
 
 /// Matches text that contains `part`: `CHECK_THROWS_WITH(f(x), test::contains("x: expected"))`.
 inline auto contains(std::string const& part) {

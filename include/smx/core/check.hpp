@@ -108,22 +108,22 @@ inline void print_extents(char* out, std::size_t size, index_t const* n, int ran
 }  // namespace detail
 
 /// Throws precondition_error with `what` unless `ok`. `what` names the argument.
-inline void expects(bool ok, char const* what, location at = location::here()) {
+constexpr void expects(bool ok, char const* what, location at = location::here()) {
   if (!ok) [[unlikely]]
     detail::fail(what, at);
 }
 
 /// As expects, for one number: `argument: expected <expected>, got <actual>`.
-inline void expects_value(bool ok, char const* argument, char const* expected, index_t actual,
-                          location at = location::here()) {
+constexpr void expects_value(bool ok, char const* argument, char const* expected, index_t actual,
+                             location at = location::here()) {
   if (!ok) [[unlikely]]
     detail::fail_value(argument, expected, actual, at);
 }
 
 /// Throws unless `actual` equals `expected` entry by entry; an expected entry of -1 accepts any size >= 1.
 template <int R>
-inline void expects_extents(char const* argument, extents<R> const& actual, extents<R> const& expected,
-                            location at = location::here()) {
+constexpr void expects_extents(char const* argument, extents<R> const& actual, extents<R> const& expected,
+                               location at = location::here()) {
   for (int r = 0; r < R; ++r)
     if (expected[r] < 0 ? actual[r] < 1 : actual[r] != expected[r]) [[unlikely]]
       detail::fail_extents(argument, expected.n, actual.n, R, at);

@@ -83,6 +83,7 @@ inline index_t padded_length(monarch_digits const& f) {
 
 /// Throws unless the digits cover `length` with padding in the top digit only.
 inline void check_factors(char const* argument, monarch_digits const& f, index_t length) {
+  expects_value(!f.empty(), argument, "at least one factor", 0);
   index_t const n = padded_length(f);
   expects_value(n >= length && n - n / f[0] < length, argument,
                 "factors that multiply up to the length (padded in the top digit only); product", n);
