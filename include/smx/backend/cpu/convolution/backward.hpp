@@ -24,14 +24,11 @@ template <class T> struct convolution_gradients {
   convolution_kernel<T> kernel = {};
 };
 
-/// Time-major rows of the backward pass are moved this many tiles at a time.
-inline constexpr index_t tiles_a_backward_group = 2;
-
 /// Numbers of scratch that one thread needs: three transforms, the rows of two signals, and the lags or, for
 /// more than one batch item, a sum of spectra.
 template <class T> constexpr index_t backward_scratch(transform_plan const& plan, index_t batch) {
-  index_t const sums = batch > 1 ? 2 * tiles_a_backward_group : 0;
-  return lanes<T> * (6 * plan.work + (2 * tiles_a_backward_group + 2 + sums) * plan.points);
+  index_t const sums = batch > 1 ? 2 * tiles_a_group : 0;
+  return lanes<T> * (6 * plan.work + (2 * tiles_a_group + 2 + sums) * plan.points);
 }
 
 namespace detail {
@@ -74,13 +71,13 @@ void convolution_backward(transform_plan const& plan, T const* twiddles, T const
   bool const dk = d.kernel.causal || d.kernel.anticausal || d.kernel.skip != nullptr;
   transform<T> walk(plan, twiddles, reinterpret_cast<cvec<T>*>(scratch));
   staging<T> const signal = {scratch + 6 * w * plan.work, w, m * w};
-  staging<T> const upstream = {signal.ptr + tiles_a_backward_group * m * w, w, m * w};
-  T* const lags = upstream.ptr + tiles_a_backward_group * m * w;
+  staging<T> const upstream = {signal.ptr + tiles_a_group * m * w, w, m * w};
+  T* const lags = upstream.ptr + tiles_a_group * m * w;
   T* const sums = lags + 2 * m * w;
   auto const past_cache = [&](sequence<T> const& s) {
     return bytes >= past_cache_bytes && detail::on_boundaries(s, batch);
   };
-  index_t const most = u.channel == 1 && dy.channel == 1 ? tiles_a_backward_group : 1;
+  index_t const most = u.channel == 1 && dy.channel == 1 ? tiles_a_group : 1;
   for (index_t t = first, group = 0; t < first + count; t += group) {
     group = std::min(most, first + count - t);
     index_t const width = std::min(group * w, channels - t * w);

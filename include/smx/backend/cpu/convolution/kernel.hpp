@@ -47,6 +47,16 @@ SMX_INLINE staging<T> complex_rows(T* tile, index_t first, bool imaginary, bool 
   return {tile + first * row + (imaginary ? lanes<T> : 0), backwards ? -row : row, 0};
 }
 
+/// re := re / m, im := -im / m.
+template <class T> void scale_points(T* tile, index_t m) {
+  constexpr index_t w = lanes<T>;
+  T const scale = T(1) / static_cast<T>(m);
+  for (T* z = tile; z < tile + 2 * w * m; z += 2 * w) {
+    store<T>(z, load<T>(z) * scale);
+    store<T>(z + w, load<T>(z + w) * -scale);
+  }
+}
+
 /// The points of a kernel modulo t^M - i, times 1/M, for `width` channels from channel d on.
 template <class T>
 void place_kernel(transform_plan const& plan, convolution_kernel<T const> const& k, index_t d, index_t width,
@@ -65,12 +75,7 @@ void place_kernel(transform_plan const& plan, convolution_kernel<T const> const&
   }
   if (k.skip != nullptr)
     for (index_t c = 0; c < width; ++c) tile[c] += k.skip[d + c];
-  T const scale = T(1) / static_cast<T>(m);
-  for (index_t n = 0; n < m; ++n) {
-    T* const z = tile + 2 * w * n;
-    store<T>(z, load<T>(z) * scale);
-    store<T>(z + w, load<T>(z + w) * -scale);
-  }
+  scale_points<T>(tile, m);
 }
 
 }  // namespace detail
