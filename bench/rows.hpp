@@ -43,6 +43,9 @@ inline std::vector<index_t> curve_lengths() {
   return {128, 256, 512, 1000, 1024, 2048, 3000, 4096, 8192, 10007, 16384, 32768};
 }
 
+/// Channels of every curve (attention: 12 heads of 64).
+inline constexpr index_t curve_dim = 768;
+
 /// The thread counts that rows are made for: 1 and `most`.
 inline std::vector<int> thread_counts(int most) {
   return most > 1 ? std::vector<int>{1, most} : std::vector<int>{1};

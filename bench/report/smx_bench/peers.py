@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other libraries on the same shapes: interleaved with our rows, round after round, one thread each."""
+
+import json
+import os
+import subprocess
+
+from .results import ReportError, pair
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # bench/
+TORCH, FFTW = "torch", "FFTW"
+
+# (our row, L, peer, task): the pairs that docs/performance.md reports.
+PAIRS = [("sgemm/smx/forward/cpu:1/L:2048", 2048, TORCH, "sgemm")]
+PAIRS += [(f"monarch/order-2/forward/cpu:1/L:{n}", n, TORCH, "monarch") for n in (1024, 4096, 16384)]
+PAIRS += [("monarch/channels/forward/cpu:1/L:4096", 4096, TORCH, "monarch_channels")]
+PAIRS += [(f"long_convolution/causal/forward/cpu:1/L:{n}", n, TORCH, "convolution") for n in (1024, 4096, 16384)]
+for n in (4096, 8192, 32768):
+    PAIRS += [(f"long_convolution/causal-channel-major/forward/cpu:1/L:{n}", n, TORCH, "convolution_channel_major"),
+              (f"long_convolution/causal-channel-major/forward/cpu:1/L:{n}", n, FFTW, "convolution_channel_major")]
+PAIRS += [(f"attention/full/forward/cpu:1/L:{n}", n, TORCH, "attention") for n in (1024, 4096, 8192)]
+PAIRS += [("attention/causal/forward/cpu:1/L:4096", 4096, TORCH, "attention_causal")]
+CHANNELS = 768
+
+
+class _Worker:
+    """A process that answers a line with a line."""
+
+    def __init__(self, command, environment=None):
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                            text=True, start_new_session=True, env={**os.environ, **(environment or {})})
+        except OSError as e:
+            raise ReportError(f"{command[0]}: {e.strerror}") from e
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            error = self.process.stderr.read().strip().splitlines()
+            raise ReportError(error[-1] if error else "the peer ended without an answer")
+        return line.strip()
+
+    def ask(self, line):
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # answer() says why
+        return self.answer()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Torch:
+    """bench/peers/torch_worker.py in the virtual environment."""
+
+    def __init__(self, python):
+        self.worker = _Worker([python, os.path.join(ROOT, "peers", "torch_worker.py")],
+                              {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
+        self.name = self._said(self.worker.answer())["version"]
+
+    @staticmethod
+    def _said(line):
+        said = json.loads(line)
+        if "error" in said:
+            raise ReportError(f"torch: {said['error']}")
+        return said
+
+    def prepare(self, task, length):
+        return self._said(self.worker.ask(json.dumps({"prepare": task, "L": length, "D": CHANNELS})))["formulation"]
+
+    def time(self, seconds):
+        return self._said(self.worker.ask(json.dumps({"time": seconds})))["ms"]
+
+    def close(self):
+        self.worker.close()
+
+
+class Fftw:
+    """The fftw_convolution binary; a process a length."""
+
+    def __init__(self, folder):
+        self.path, self.worker, self.name = os.path.join(folder, "fftw_convolution"), None, "FFTW"
+        if not os.access(self.path, os.X_OK):
+            raise ReportError("fftw_convolution was not built (libfftw3-dev)")
+
+    def prepare(self, task, length):
+        self.close()
+        self.worker = _Worker([self.path, str(length), str(CHANNELS)])
+        version, formulation = self.worker.answer().split("; ", 1)
+        self.name = version.replace("fftw-", "FFTW ")
+        return formulation
+
+    def time(self, seconds):
+        return float(self.worker.ask(f"{seconds}"))
+
+    def close(self):
+        if self.worker:
+            self.worker.close()
+            self.worker = None
+
+
+def measure(binaries, ours, length, peer, task, rounds, seconds):
+    """One pair. Returns (pair, Google Benchmark documents of our rounds)."""
+    formulation = peer.prepare(task, length)
+    our_ms, peer_ms, documents = [], [], []
+    for _ in range(rounds):
+        document = binaries.run(ours, 1, seconds)
+        entry = document["benchmarks"][0]
+        if entry.get("error_occurred"):
+            raise ReportError(f"{ours}: {entry.get('error_message')}")
+        documents.append(document)
+        our_ms.append(entry["real_time"])  # every row reports milliseconds
+        peer_ms.append(peer.time(seconds))
+    return pair(ours, length, peer.name, our_ms, peer_ms, formulation), documents
