@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  An array in a chosen memory layout, with marked cells around it and between its rows.
+#pragma once
+
+#include <vector>
+
+#include <smx/core/inline_vector.hpp>
+#include <smx/testing/numbers.hpp>
+
+namespace smx::testing {
+
+/// contiguous: row-major. offset: row-major from an address that is no multiple of any vector. gaps: rows
+/// further apart than they are long. length_major: (L,B,H,D) in memory. broadcast: every batch entry is the
+/// same memory (inputs only). channel_major: (B,H,D,L) in memory; the last axis is not contiguous.
+enum class layout : char { contiguous, offset, gaps, length_major, broadcast, channel_major };
+
+inline char const* layout_name(layout how) {
+  constexpr char const* names[] = {"contiguous",   "offset by one element", "gaps between rows",
+                                   "length major", "broadcast batch",       "channel major"};
+  return names[static_cast<int>(how)];
+}
+
+/// Owns memory for a view of extents `ext`; every cell starts as `mark`. Arrays of other ranks than four take
+/// `gaps` for length_major and channel_major, and contiguous for broadcast.
+template <class T, int R> class guarded {
+ public:
+  guarded() = default;
+  guarded(extents<R> const& ext, layout how, T mark) : mark_(mark) {
+    int order[R];  // axes, innermost first
+    for (int r = 0; r < R; ++r) order[r] = R - 1 - r;
+    bool gaps = how == layout::gaps;
+    if constexpr (R == 4) {
+      if (how == layout::length_major) order[1] = 1, order[2] = 0, order[3] = 2;
+      if (how == layout::channel_major) order[0] = 2, order[1] = 3;
+    } else {
+      gaps = gaps || how == layout::length_major || how == layout::channel_major;
+    }
+    extents<R> str{};
+    index_t pitch = 1;
+    for (int r = 0; r < R; ++r) {
+      str[order[r]] = pitch;
+      pitch *= ext[order[r]];
+      if (r == 0 && gaps) pitch += 3;
+    }
+    if (how == layout::broadcast && R == 4) str[0] = 0;
+    cells_.assign(static_cast<std::size_t>(2 * zone + pitch + 1), mark);
+    view_ = {cells_.data() + zone + (how == layout::offset ? 1 : 0), ext, str};
+    inside_.assign(cells_.size(), 0);
+    loops::for_each_index(ext, [&](extents<R> const& i) {
+      inside_[static_cast<std::size_t>(&loops::at(view_, i) - cells_.data())] = 1;
+    });
+  }
+
+  view<T, R, host_space> const& write() const { return view_; }
+  view<T const, R, host_space> read() const { return view_; }
+
+  /// Says which cell outside the array was written.
+  verdict intact(char const* what) const {
+    for (std::size_t i = 0; i < cells_.size(); ++i)
+      if (inside_[i] == 0 && !same_bits(static_cast<double>(cells_[i]), static_cast<double>(mark_)))
+        return text("%s: memory outside it was written, %lld elements from its start", what,
+                    static_cast<long long>(&cells_[i] - view_.ptr));
+    return holds;
+  }
+
+ private:
+  static constexpr index_t zone = 96;  // elements on both sides
+  T mark_ = {};
+  std::vector<T> cells_;
+  std::vector<char> inside_;
+  view<T, R, host_space> view_;
+};
+
+/// Arrays of a mixer with marked cells around them.
+struct guards_in {
+  template <class T, int R> using array = guarded<T, R>;
+};
+
+/// Every argument of one training run in guarded arrays: inputs, weights and dy between NaNs, outputs between
+/// numbers that nobody computes. `arrays` is the layout of those with four axes; weights take gaps between
+/// their rows unless `arrays` is contiguous.
+template <class M> struct guarded_run {
+  using T = typename M::scalar;
+  static constexpr T mark = T(-7.40625e+11);
+
+  typename M::template inputs<guards_in> x_cells, dx_cells;
+  typename M::template weights<guards_in> w_cells, dw_cells;
+  guarded<T, 4> y, dy;
+  typename M::template inputs<reads_in<host_space>> x;
+  typename M::template inputs<writes_in<host_space>> dx;
+  typename M::template weights<reads_in<host_space>> w;
+  typename M::template weights<writes_in<host_space>> dw;
+
+  template <class Problem> guarded_run(Problem const& p, layout inputs) {
+    layout const outputs = inputs == layout::broadcast ? layout::contiguous : inputs;
+    layout const rows = inputs == layout::contiguous ? layout::contiguous : layout::gaps;
+    M::for_each_input(
+        [&](char const*, auto const& from, auto& cells, auto& read, auto& grad, auto& write) {
+          if (from.size() == 0) return;
+          cells = {from.ext, inputs, quiet_nan<T>};
+          copy_entries(from, cells.write());
+          read = cells.read();
+          grad = {from.ext, outputs, mark};
+          fill(grad.write(), quiet_nan<T>);
+          write = grad.write();
+        },
+        p.x(), x_cells, x, dx_cells, dx);
+    p.mixer.for_each_weight(
+        [&](auto const& info, auto const& from, auto& cells, auto& read, auto& grad, auto& write) {
+          cells = {info.ext, rows, quiet_nan<T>};
+          copy_entries(from, cells.write());
+          read = cells.read();
+          grad = {info.ext, rows, mark};
+          fill(grad.write(), T(0));
+          write = grad.write();
+        },
+        p.w(), w_cells, w, dw_cells, dw);
+    y = {p.output, outputs, mark};
+    fill(y.write(), quiet_nan<T>);
+    dy = {p.output, outputs, quiet_nan<T>};
+    copy_entries(p.dy(), dy.write());
+  }
+
+  /// Says what was written outside its array.
+  verdict intact(M const& m) const {
+    verdict bad = y.intact("y");
+    if (!bad) bad = dy.intact("dy");
+    auto const check = [&](std::string const& name, auto const& cells) {
+      if (!bad) bad = cells.intact(name.c_str());
+    };
+    M::for_each_input(
+        [&](char const* name, auto const& read, auto const& cells, auto const& grad) {
+          if (read.size() == 0) return;
+          check(name, cells);
+          check(std::string("d") + name, grad);
+        },
+        x, x_cells, dx_cells);
+    m.for_each_weight(
+        [&](auto const& info, auto const& cells, auto const& grad) {
+          check(info.name, cells);
+          check(std::string("d") + info.name, grad);
+        },
+        w_cells, dw_cells);
+    return bad;
+  }
+};
+
+}  // namespace smx::testing

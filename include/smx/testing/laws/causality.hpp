@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Laws of who sees whom: reach, causality, prefixes, NaN.
+#pragma once
+
+#include <algorithm>
+
+#include <smx/testing/problem.hpp>
+
+namespace smx::testing::laws {
+
+/// All positions of a short axis; of a long one the ends and the neighbours of blocks.
+inline std::vector<index_t> probes(index_t n) {
+  std::vector<index_t> at;
+  if (n <= 24) {
+    for (index_t i = 0; i < n; ++i) at.push_back(i);
+    return at;
+  }
+  for (index_t i :
+       {index_t{0}, index_t{1}, n / 2, index_t{63}, index_t{64}, index_t{127}, index_t{128}, n - 2, n - 1})
+    if (i < n) at.push_back(i);
+  std::sort(at.begin(), at.end());
+  at.erase(std::unique(at.begin(), at.end()), at.end());
+  return at;
+}
+
+/// The entries of one row of the output, all batch entries and heads.
+inline numbers row_of(numbers const& y, extents<4> const& e, index_t row) {
+  numbers out;
+  for (index_t bh = 0; bh < e[0] * e[1]; ++bh) {
+    auto const first = y.begin() + (bh * e[2] + row) * e[3];
+    out.insert(out.end(), first, first + e[3]);
+  }
+  return out;
+}
+
+/// A copy of the arguments in which f(view of the positions, input) was applied to some positions of inputs.
+template <HasCases M, class Chosen, class F>
+arguments<M> with_changed(problem<M> const& p, Chosen const& chosen, F const& change) {
+  arguments<M> a = p.given.clone(p.mixer);
+  int input = 0;
+  M::for_each_input(
+      [&](char const*, auto& one) {
+        if (one.size() == 0) return;
+        for (index_t j = 0; j < one.extents()[2]; ++j)
+          if (chosen(input, j)) change(slice(one.view(), 2, j, 1));
+        ++input;
+      },
+      a.inputs);
+  return a;
+}
+
+/// Every position that a row may see changes the row, and no other position does: not by a bit where
+/// causality is exact, else not by more than the rounding error of both outputs.
+template <HostBackend B, HasCases M> verdict rows_depend_on_what_they_see(B& be, problem<M> const& p) {
+  using T = typename M::scalar;
+  constexpr bool exact = M::about.causality == causality::exact;
+  numbers const before = forward_values(be, p.mixer, p.w(), p.x()), allowed = expected(p).tolerance;
+  for (std::size_t k = 0; k < p.ext.size(); ++k)
+    for (index_t position : probes(p.ext[k][2])) {
+      auto const a = with_changed(
+          p, [&](int input, index_t j) { return static_cast<std::size_t>(input) == k && j == position; },
+          [&](auto const& v) {
+            std::uint64_t n = 0;
+            loops::for_each_index(v.ext, [&](auto const& i) {
+              loops::at(v, i) += static_cast<T>(random_stream{3, 1}.normal(n++));
+            });
+          });
+      numbers const after = forward_values(be, p.mixer, a.w(), a.x());
+      numbers const tolerance =
+          exact ? numbers(before.size(), 0.0) : sum(expected(p.mixer, a.w(), a.x()).tolerance, allowed);
+      auto const where = [&](index_t row) {
+        return text("input %zu, position %lld, row %lld", k, static_cast<long long>(position),
+                    static_cast<long long>(row));
+      };
+      for (index_t row = 0; row < p.output[2]; ++row) {
+        auto const bad = within("y", row_of(after, p.output, row), row_of(before, p.output, row),
+                                row_of(tolerance, p.output, row));
+        bool const seen = sees(p.mixer, p.x(), static_cast<int>(k), row, position);
+        if (seen && !bad) return where(row) + ": a change of this position does not reach the row";
+        if (!seen && bad) return in_context(where(row) + ": a position that the row does not see", bad);
+      }
+    }
+  return holds;
+}
+
+/// Where causality is exact: with 1e30, and with NaN, in every position that a row does not see, in all
+/// inputs at once, the row keeps its bits.
+template <HostBackend B, HasCases M> verdict unseen_positions_are_unread(B& be, problem<M> const& p) {
+  if constexpr (M::about.causality != causality::exact) {
+    return holds;
+  } else {
+    using T = typename M::scalar;
+    numbers const before = forward_values(be, p.mixer, p.w(), p.x());
+    for (index_t row : probes(p.output[2]))
+      for (T value : {T(1e30), quiet_nan<T>}) {
+        auto const a = with_changed(
+            p, [&](int input, index_t j) { return !sees(p.mixer, p.x(), input, row, j); },
+            [&](auto const& v) { fill(v, value); });
+        numbers const after = forward_values(be, p.mixer, a.w(), a.x());
+        if (auto bad = identical("y", row_of(after, p.output, row), row_of(before, p.output, row)))
+          return in_context(text("row %lld with %g in every position that it does not see",
+                                 static_cast<long long>(row), static_cast<double>(value)),
+                            bad);
+      }
+    return holds;
+  }
+}
+
+/// A causal mixer on the first n positions gives the first n rows: the same bits where causality is exact.
+template <HostBackend B, HasCases M> verdict prefixes_agree(B& be, problem<M> const& p) {
+  if constexpr (M::about.causality == causality::none) {
+    return holds;
+  } else {
+    for (extents<4> const& e : p.ext)
+      if (e[2] != p.output[2]) return holds;
+    auto const whole = forward_tensor(be, p.mixer, p.w(), p.x());
+    for (index_t n : probes(p.output[2])) {
+      if (n == 0) continue;
+      host_inputs<M> x;
+      M::for_each_input(
+          [&](char const*, auto const& from, auto& to) {
+            if (from.size() > 0) to = slice(from, 2, 0, n);
+          },
+          p.x(), x);
+      std::pair<M, host_weights<M>> const first = [&]() -> std::pair<M, host_weights<M>> {
+        if constexpr (requires { cases<M>::prefix(p.mixer, p.w(), n); })
+          return cases<M>::prefix(p.mixer, p.w(), n);
+        else
+          return {p.mixer, p.w()};
+      }();
+      numbers const got = forward_values(be, first.first, first.second, x),
+                    want = values(slice(whole.cview(), 2, 0, n));
+      auto const name = text("y of the first %lld positions", static_cast<long long>(n));
+      if constexpr (M::about.causality == causality::exact) {
+        if (auto bad = identical(name.c_str(), got, want)) return bad;
+      } else {
+        tensor<double, 4> tolerance(p.output);
+        numbers const all = expected(p).tolerance;
+        std::copy(all.begin(), all.end(), tolerance.data());
+        if (auto bad = within(name.c_str(), got, want,
+                              sum(values(slice(tolerance.cview(), 2, 0, n)),
+                                  expected(first.first, first.second, x).tolerance)))
+          return bad;
+      }
+    }
+    return holds;
+  }
+}
+
+/// A NaN in a position reaches every entry of every row that sees the position.
+template <HostBackend B, HasCases M> verdict nan_propagates(B& be, problem<M> const& p) {
+  using T = typename M::scalar;
+  for (std::size_t k = 0; k < p.ext.size(); ++k)
+    for (index_t position : probes(p.ext[k][2])) {
+      auto const a = with_changed(
+          p, [&](int input, index_t j) { return static_cast<std::size_t>(input) == k && j == position; },
+          [](auto const& v) { fill(v, quiet_nan<T>); });
+      numbers const y = forward_values(be, p.mixer, a.w(), a.x());
+      for (index_t row = 0; row < p.output[2]; ++row)
+        if (sees(p.mixer, p.x(), static_cast<int>(k), row, position))
+          for (double entry : row_of(y, p.output, row))
+            if (!std::isnan(entry))
+              return text("input %zu, position %lld: a NaN there does not reach row %lld, which is %g", k,
+                          static_cast<long long>(position), static_cast<long long>(row), entry);
+    }
+  return holds;
+}
+
+}  // namespace smx::testing::laws

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Laws of streaming: token by token equals all at once, under any split; a full state says so.
+#pragma once
+
+#include <smx/testing/problem.hpp>
+
+namespace smx::testing::laws {
+
+/// Rows from prefills of the given lengths (1: a step) equal those of forward within the rounding error of
+/// both.
+template <HostBackend B, HasCases M> verdict streaming_equals_forward(B& be, problem<M> const& p) {
+  if constexpr (!StreamingMixer<M, B>) {
+    return holds;
+  } else {
+    index_t const length = p.output[2];
+    for (extents<4> const& e : p.ext)
+      if (e[2] != length) return holds;
+    expectation const want = expected(p);
+    numbers const batch = forward_values(be, p.mixer, p.w(), p.x());
+    auto const rows = [&](index_t first, index_t count) {
+      host_inputs<M> x;
+      M::for_each_input(
+          [&](char const*, auto const& from, auto& to) {
+            if (from.size() > 0) to = slice(from, 2, first, count);
+          },
+          p.x(), x);
+      return x;
+    };
+    auto const feed = [&](auto& state, tensor<typename M::scalar, 4>& y, index_t first, index_t count,
+                          bool step) {
+      auto frame = be.scope();
+      auto const to = slice(y.view(), 2, first, count);
+      if (step)
+        p.mixer.step(be, p.w(), rows(first, count), state, to);
+      else
+        p.mixer.prefill(be, p.w(), rows(first, count), state, to);
+    };
+    // how much is prefilled at first, and in how many tokens the rest comes: 0 is steps
+    struct split {
+      index_t prefill, chunk;
+    };
+    for (split s : {split{0, 0}, split{1, 0}, split{length / 2, 0}, split{length - 1, 0}, split{length, 0},
+                    split{length / 3, 2}, split{0, 3}}) {
+      if (s.prefill > length) continue;
+      auto const name =
+          text("y of a prefill of %lld, then %s%lld at a time", static_cast<long long>(s.prefill),
+               s.chunk == 0 ? "steps, " : "prefills, ", static_cast<long long>(s.chunk == 0 ? 1 : s.chunk));
+      auto state = p.mixer.make_state(be, p.w(), p.x(), length);
+      tensor<typename M::scalar, 4> y(p.output);
+      fill(y.view(), quiet_nan<typename M::scalar>);
+      if (s.prefill > 0) feed(state, y, 0, s.prefill, false);
+      for (index_t at = s.prefill; at < length;) {
+        index_t const count = s.chunk == 0 ? 1 : s.chunk < length - at ? s.chunk : length - at;
+        feed(state, y, at, count, s.chunk == 0);
+        at += count;
+      }
+      numbers const got = values(y.cview());
+      if (auto bad = within(name.c_str(), got, want.y, want.tolerance)) return bad;
+      if (auto bad = within(name.c_str(), got, batch, scaled(want.tolerance, 2))) return bad;
+    }
+
+    // a prefill and a step beyond the capacity throw, and the state stays what it was
+    auto state = p.mixer.make_state(be, p.w(), p.x(), length);
+    tensor<typename M::scalar, 4> y(p.output);
+    if (length > 1) feed(state, y, 0, length - 1, false);
+    auto const refuses = [&](index_t count, bool step) -> verdict {
+      try {
+        tensor<typename M::scalar, 4> spare(p.output);
+        feed(state, spare, 0, count, step);
+      } catch (precondition_error const&) { return holds; }
+      return text("%s of %lld tokens beyond the capacity did not throw", step ? "a step" : "a prefill",
+                  static_cast<long long>(count));
+    };
+    if (length > 1)
+      if (auto bad = refuses(2, false)) return bad;
+    feed(state, y, length - 1, 1, true);
+    if (auto bad = within("y after a prefill that was refused", values(y.cview()), want.y, want.tolerance))
+      return bad;
+    return refuses(1, true);
+  }
+}
+
+}  // namespace smx::testing::laws

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  An example with numbers in it, and the runs of a mixer that the laws are made of.
+#pragma once
+
+#include <limits>
+
+#include <smx/backend/reference.hpp>
+#include <smx/testing/cases.hpp>
+#include <smx/testing/numbers.hpp>
+
+namespace smx::testing {
+
+/// The weights of a mixer in host memory, zero.
+template <class M> parameters_in<M, host_space> zero_weights(M const& m) {
+  reference_backend host;
+  return {host, m};
+}
+
+/// Weights and inputs that a law may change.
+template <class M> struct arguments {
+  using scalar = typename M::scalar;
+  parameters_in<M, host_space> weights;
+  typename M::template inputs<owns_in<host_space>> inputs;
+
+  host_weights<M> const& w() const { return weights.read(); }
+  host_inputs<M> x() const {
+    host_inputs<M> read;
+    M::for_each_input(
+        [](char const*, auto const& owned, auto& to) {
+          if (owned.size() > 0) to = owned.cview();
+        },
+        inputs, read);
+    return read;
+  }
+  arguments clone(M const& m) const {
+    arguments copy{zero_weights(m), {}};
+    m.for_each_weight([](auto const&, auto const& from, auto const& to) { copy_entries(from, to); },
+                      weights.read(), copy.weights.write());
+    M::for_each_input([](char const*, auto const& from, auto& to) { to = from.clone(); }, inputs,
+                      copy.inputs);
+    return copy;
+  }
+};
+
+/// An example with normal random numbers for weights, inputs and the upstream gradient.
+template <class M> struct problem {
+  using scalar = typename M::scalar;
+  static_assert(M::input_count >= 1);
+
+  M mixer;
+  std::vector<smx::extents<4>> ext;  ///< of the inputs that are there
+  bool small;
+  arguments<M> given;
+  smx::extents<4> output;
+  tensor<scalar, 4> upstream;  // (B,H,L,D) of the output
+
+  explicit problem(example<M> const& e, std::uint64_t seed = 1)
+      : mixer(e.mixer), small(e.small), given{zero_weights(mixer), {}} {
+    std::uint64_t stream = 0;
+    mixer.for_each_weight(
+        [&](auto const& info, auto const& to) {  // constants too are random: 0 would hide a wrong gradient
+          fill_normal(to, {seed, stream++}, info.init.scale > 0 ? info.init.scale : 0.5);
+        },
+        given.weights.write());
+    std::size_t next = 0;
+    M::for_each_input(
+        [&](char const*, auto& to) {
+          smx::extents<4> const n = next < e.inputs.size() ? e.inputs[next] : smx::extents<4>{};
+          ++next;
+          if (n == smx::extents<4>{}) return;
+          to = tensor<scalar, 4>(n);
+          fill_normal(to.view(), {seed, stream++});
+          ext.push_back(n);
+        },
+        given.inputs);
+    output = mixer.output_extents(given.x());
+    upstream = tensor<scalar, 4>(output);
+    fill_normal(upstream.view(), {seed, stream++});
+  }
+
+  host_weights<M> const& w() const { return given.w(); }
+  host_inputs<M> x() const { return given.x(); }
+  view<scalar const, 4, host_space> dy() const { return upstream.cview(); }
+};
+
+template <class B>
+concept HostBackend = std::same_as<space_t<B>, host_space>;
+
+/// y = M x without a tape, in a frame of its own.
+template <HostBackend B, class M>
+void forward_into(B& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x,
+                  view<typename M::scalar, 4, host_space> y) {
+  auto frame = be.scope();
+  m.forward(be, w, x, tape_of<M, B>{}, y);
+  be.synchronize();
+}
+
+/// Forward with a tape, and backward, in one frame.
+template <HostBackend B, class M>
+void train_into(B& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x,
+                view<typename M::scalar const, 4, host_space> dy, view<typename M::scalar, 4, host_space> y,
+                weights_out<M, B> const& dw, inputs_out<M, B> const& dx) {
+  auto frame = be.scope();
+  auto const tape = m.make_tape(be, x);
+  m.forward(be, w, x, tape, y);
+  m.backward(be, w, x, tape, dy, dw, dx);
+  be.synchronize();
+}
+
+/// The output for these arguments. What forward does not write stays NaN.
+template <HostBackend B, class M>
+tensor<typename M::scalar, 4> forward_tensor(B& be, M const& m, host_weights<M> const& w,
+                                             host_inputs<M> const& x) {
+  tensor<typename M::scalar, 4> y(m.output_extents(x));
+  fill(y.view(), quiet_nan<typename M::scalar>);
+  forward_into(be, m, w, x, y.view());
+  return y;
+}
+template <HostBackend B, class M>
+numbers forward_values(B& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x) {
+  return values(forward_tensor(be, m, w, x).cview());
+}
+
+/// One array for each weight and each input that is there.
+struct gradient_values {
+  std::vector<numbers> dw, dx;
+};
+struct training_values {
+  numbers y;
+  gradient_values g;
+};
+
+/// Memory for the gradients of a problem: weights' zero, inputs' NaN.
+template <class M> struct gradient_memory {
+  using scalar = typename M::scalar;
+  parameters_in<M, host_space> dw;
+  typename M::template inputs<owns_in<host_space>> owned;
+  typename M::template inputs<writes_in<host_space>> dx;
+
+  gradient_memory(M const& m, host_inputs<M> const& x) : dw(zero_weights(m)) {
+    M::for_each_input(
+        [](char const*, auto const& given, auto& own, auto& write) {
+          if (given.size() == 0) return;
+          own = tensor<scalar, 4>(given.ext);
+          fill(own.view(), quiet_nan<scalar>);
+          write = own.view();
+        },
+        x, owned, dx);
+  }
+  gradient_values read(M const& m) const {
+    gradient_values g;
+    m.for_each_weight([&](auto const&, auto const& one) { g.dw.push_back(values(one)); }, dw.read());
+    M::for_each_input(
+        [&](char const*, auto const& one) {
+          if (one.size() > 0) g.dx.push_back(values(one));
+        },
+        dx);
+    return g;
+  }
+};
+
+template <HostBackend B, class M>
+training_values train(B& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x,
+                      view<typename M::scalar const, 4, host_space> dy) {
+  gradient_memory<M> g(m, x);
+  tensor<typename M::scalar, 4> y(m.output_extents(x));
+  fill(y.view(), quiet_nan<typename M::scalar>);
+  train_into(be, m, w, x, dy, y.view(), g.dw.write(), g.dx);
+  return {values(y.cview()), g.read(m)};
+}
+template <HostBackend B, class M> training_values train(B& be, problem<M> const& p) {
+  return train(be, p.mixer, p.w(), p.x(), p.dy());
+}
+
+/// The oracle's output and the rounding error that is allowed to each entry.
+struct expectation {
+  numbers y, tolerance;
+};
+template <HasCases M> expectation expected(M const& m, host_weights<M> const& w, host_inputs<M> const& x) {
+  extents<4> const e = m.output_extents(x);
+  auto const n = static_cast<std::size_t>(checked_size(e));
+  expectation out{numbers(n, quiet_nan<double>), numbers(n, quiet_nan<double>)};
+  cases<M>::oracle(m, w, x, view<double, 4, host_space>(out.y.data(), e),
+                   view<double, 4, host_space>(out.tolerance.data(), e));
+  using limits = std::numeric_limits<typename M::scalar>;
+  for (double& one : out.tolerance) one = one * limits::epsilon() + limits::denorm_min();
+  return out;
+}
+template <HasCases M> expectation expected(problem<M> const& p) { return expected(p.mixer, p.w(), p.x()); }
+
+/// The rounding error that is allowed to each entry of each gradient; see cases.
+template <HasCases M> gradient_values gradient_tolerances(problem<M> const& p) {
+  using T = typename M::scalar;
+  gradient_values bound;
+  if constexpr (requires { cases<M>::gradient_bounds(p.mixer, p.w(), p.x(), p.dy(), bound.dw, bound.dx); }) {
+    cases<M>::gradient_bounds(p.mixer, p.w(), p.x(), p.dy(), bound.dw, bound.dx);
+  } else {
+    arguments<M> a = p.given.clone(p.mixer);
+    auto const make_absolute = [](auto const& v) {
+      loops::for_each_index(v.ext, [&](auto const& i) { loops::at(v, i) = std::fabs(loops::at(v, i)); });
+    };
+    p.mixer.for_each_weight([&](auto const&, auto const& one) { make_absolute(one); }, a.weights.write());
+    M::for_each_input(
+        [&](char const*, auto& one) {
+          if (one.size() > 0) make_absolute(one.view());
+        },
+        a.inputs);
+    auto dy = p.upstream.clone();
+    make_absolute(dy.view());
+    reference_backend be;
+    bound = train(be, p.mixer, a.w(), a.x(), dy.cview()).g;
+    double const terms = cases<M>::terms(p.mixer, p.x());
+    for (numbers& one : bound.dx) one = scaled(one, terms);
+    // a weight collects at most one more term for each entry of the output
+    for (numbers& one : bound.dw) one = scaled(one, terms + static_cast<double>(p.upstream.size()));
+  }
+  for (auto* group : {&bound.dw, &bound.dx})
+    for (numbers& one : *group)
+      for (double& b : one) b = b * std::numeric_limits<T>::epsilon() + std::numeric_limits<T>::denorm_min();
+  return bound;
+}
+
+/// Names of the weights and of the inputs that are there.
+template <class M> std::vector<std::string> weight_names(M const& m) {
+  std::vector<std::string> names;
+  m.for_each_weight([&](auto const& info) { names.emplace_back(info.name); });
+  return names;
+}
+template <class M> std::vector<std::string> input_names(host_inputs<M> const& x) {
+  std::vector<std::string> names;
+  M::for_each_input(
+      [&](char const* name, auto const& one) {
+        if (one.size() > 0) names.emplace_back(name);
+      },
+      x);
+  return names;
+}
+
+}  // namespace smx::testing

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  All laws over all examples of a mixer and all backends of a list, without a test framework.
+///
+/// A mixer joins by a specialisation of cases (see cases.hpp), a backend by a line in a list:
+///
+/// ```cpp
+/// inline auto const backends = std::tuple{
+///     smx::testing::backend{"reference", [](same<workspace> auto... ws) { return
+///     smx::reference_backend(std::move(ws)...); }}, smx::testing::backend{"cpu", [](int threads = 2) {
+///     return smx::cpu(threads); }},
+/// };
+/// ```
+///
+/// `make()` gives a fresh backend; a `make` that also takes a workspace is held to the planned size in a
+/// caller's block; one that also takes a number of threads is held to the same bits for 1 to 4 of them.
+#pragma once
+
+#include <tuple>
+
+#include <smx/testing/laws/causality.hpp>
+#include <smx/testing/laws/errors.hpp>
+#include <smx/testing/laws/forward.hpp>
+#include <smx/testing/laws/gradients.hpp>
+#include <smx/testing/laws/invariance.hpp>
+#include <smx/testing/laws/resources.hpp>
+#include <smx/testing/laws/streaming.hpp>
+
+namespace smx::testing {
+
+template <class Make> struct backend {
+  char const* name;
+  Make make;
+};
+template <class Make> backend(char const*, Make) -> backend<Make>;
+
+/// "monarch f32 of (2, 1, 7, 3)"
+template <class M> std::string described(problem<M> const& p) {
+  std::string line = text("%.*s %s of", static_cast<int>(M::about.name.size()), M::about.name.data(),
+                          dtype_name<typename M::scalar>());
+  for (extents<4> const& e : p.ext) {
+    char size[128];
+    detail::print_extents(size, sizeof size, e.n, 4, false);
+    line += std::string(" ") + size;
+  }
+  return line;
+}
+
+/// For test programs that do not count allocations.
+struct not_counted {};
+
+/// Every law for one problem on one backend: report(name of the law, verdict).
+template <HasCases M, class Make, class Count, class Report>
+void check_laws(problem<M> const& p, Make const& make, Count const& allocations, Report const& report) {
+  auto be = make();
+  using B = decltype(be);
+  static_assert(Mixer<M, B>);
+  auto const law = [&](char const* name, auto const& f) { report(name, judged(f)); };
+  law("forward equals the oracle", [&] { return laws::forward_equals_oracle(be, p); });
+  law("gradients equal those of the reference", [&] { return laws::gradients_equal_reference(be, p); });
+  law("runs repeat bit for bit", [&] { return laws::repeats(be, p); });
+  law("a tape changes nothing", [&] { return laws::tape_changes_nothing(be, p); });
+  law("the workspace is planned", [&] { return laws::workspace_is_planned(make, p); });
+  law("stays in its memory", [&] { return laws::stays_in_its_memory(make, p); });
+  if constexpr (std::invocable<Make const&, int>)
+    law("threads agree bit for bit", [&] { return laws::threads_agree(make, p); });
+  if constexpr (!std::same_as<Count, not_counted>)
+    law("allocates nothing", [&] { return laws::allocates_nothing(be, p, allocations); });
+  if (!p.small) return;
+  law("backward is the adjoint", [&] { return laws::backward_is_adjoint(be, p); });
+  law("weight gradients accumulate", [&] { return laws::gradients_accumulate(be, p); });
+  law("batch and heads are independent", [&] { return laws::batch_and_heads_are_independent(be, p); });
+  law("layouts agree", [&] { return laws::layouts_agree(be, p); });
+  law("rows depend on what they see", [&] { return laws::rows_depend_on_what_they_see(be, p); });
+  law("unseen positions are unread", [&] { return laws::unseen_positions_are_unread(be, p); });
+  law("prefixes agree", [&] { return laws::prefixes_agree(be, p); });
+  law("streaming equals forward", [&] { return laws::streaming_equals_forward(be, p); });
+  law("rows are normalised", [&] { return laws::normalised_rows(be, p); });
+  law("NaN propagates", [&] { return laws::nan_propagates(be, p); });
+  law("bad extents throw", [&] { return laws::bad_extents_throw(be, p); });
+  law("overlaps throw", [&] { return laws::overlaps_throw(be, p); });
+  law("an empty tape throws", [&] { return laws::empty_tape_throws(be, p); });
+}
+
+/// Every law, every example of M, every backend of the list: report(what was run, verdict). `allocations()`
+/// counts the allocations of the process so far; see allocations.hpp.
+template <HasCases M, class... Make, class Count, class Report>
+void check_mixer(std::tuple<backend<Make>...> const& backends, Count const& allocations,
+                 Report const& report) {
+  report(std::string(M::about.name) + ": flops grow as advertised",
+         judged([] { return laws::flops_grow_as_advertised<M>(); }));
+  for (example<M> const& e : cases<M>::examples()) {
+    problem<M> const p(e);
+    std::string const what = described(p);
+    std::apply(
+        [&](auto const&... one) {
+          (check_laws(p, one.make, allocations,
+                      [&](char const* law, verdict const& found) {
+                        report(what + " on " + one.name + ": " + law, found);
+                      }),
+           ...);
+        },
+        backends);
+  }
+}
+
+}  // namespace smx::testing
