@@ -2,10 +2,12 @@
 /// \file  The yardsticks: what this machine gives to a large matrix product, to multiply-adds in registers,
 /// to a copy.
 ///
-/// sgemm/smx: the backend's product, 2048 cubed. fma/f32: independent multiply-adds in registers, the peak of
-/// the arithmetic. copy/f32: memcpy of 256 MiB, bytes read plus bytes written.
+/// sgemm/smx: the backend's product, 2048 cubed; sgemm/eigen: Eigen's. fma/f32: independent multiply-adds in
+/// registers, the peak of the arithmetic. copy/f32: memcpy of 256 MiB, bytes read plus bytes written.
 #include <cstring>
 #include <memory>
+
+#include <Eigen/Core>
 
 #include <bench/rows.hpp>
 #include <smx/backend/cpu.hpp>
@@ -41,6 +43,21 @@ row sgemm(int threads) {
               w->be.gemm(smx::op::none, smx::op::none, 1.0f, w->a.cview(), w->b.cview(), 0.0f, w->c.view());
             };
           }};
+}
+
+row sgemm_of_eigen() {
+  constexpr index_t n = 2048;
+  row r = sgemm(1);
+  r.name = bench::row_name("sgemm", "eigen", "forward", 1, n);
+  r.prepare = [] {
+    using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+    struct work {
+      matrix a = matrix::Random(n, n), b = matrix::Random(n, n), c = matrix::Zero(n, n);
+    };
+    auto const w = std::make_shared<work>();
+    return [w] { w->c.noalias() = w->a * w->b; };
+  };
+  return r;
 }
 
 /// Twelve chains of `count` multiply-adds each: more than latency times issue width of today's cores.
@@ -104,7 +121,7 @@ row copy(int threads) {
 
 int main(int argc, char** argv) {
   return bench::run_rows(argc, argv, [](int threads) {
-    std::vector<row> rows;
+    std::vector<row> rows{sgemm_of_eigen()};
     for (int t : bench::thread_counts(threads)) rows.insert(rows.end(), {sgemm(t), fma(t), copy(t)});
     return rows;
   });

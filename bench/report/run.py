@@ -70,6 +70,7 @@ class Run:
         schedule = Schedule(self.options.mode, self.binaries.rows, machine.available_bytes())
         mode = schedule.mode
         names, skipped = schedule.first_round()
+        others = machine.Others()
         for name, reason in skipped.items():
             self.results.skip(name, reason)
         for turn in range(mode["rounds"]):
@@ -85,6 +86,7 @@ class Run:
                 row = self.results.rows[name]
                 schedule.learn(name, row["ms"])
                 measured.append(name)
+                self.results.about["others_cores"] = round(others.cores(), 2)
                 self.progress.show(at, len(names), f"round {turn + 1}  {name}  {units.ms(row['ms'])}  "
                                                    f"{units.short(row['tokens/s'])} tokens/s")
             names = measured
@@ -94,30 +96,32 @@ class Run:
         rounds, seconds = (3, 0.1) if self.options.mode == "quick" else (7, 0.3)
         opened = {}
         wanted = [p for p in peers.PAIRS if p[0] in self.binaries.rows]
-        for at, (name, length, peer, task) in enumerate(wanted, 1):
-            try:
-                if peer not in opened:
-                    opened[peer] = peers.Torch(self.options.peers) if peer == peers.TORCH else \
-                        peers.Fftw(self.options.bin)
-                if isinstance(opened[peer], files.ReportError):
-                    raise opened[peer]
-                pair, documents = peers.measure(self.binaries, name, length, opened[peer], task, rounds, seconds)
-            except files.ReportError as e:
-                if peer not in opened:
-                    opened[peer] = e
-                self.results.skip(f"{name} against {peer}", str(e))
-                self.progress.show(at, len(wanted), f"peers  {name} against {peer}: {e}")
-                continue
-            for document in documents:
-                self.results.add_google_benchmark(document, name)
-            self.results.add_pair(pair)
-            self.results.about["peer_versions"] = ", ".join(sorted({p["peer"] for p in self.results.peers.values()}))
-            self.results.save(self.path)
-            self.progress.show(at, len(wanted), f"peers  {name}  {units.ms(pair['ours_ms'])}, {pair['peer']} "
-                                                f"{units.ms(pair['peer_ms'])}: {units.times(pair['ratio'])}")
-        for peer in opened.values():
-            if not isinstance(peer, files.ReportError):
-                peer.close()
+        try:
+            for at, (name, length, peer, task) in enumerate(wanted, 1):
+                try:
+                    if peer not in opened:
+                        opened[peer] = peers.Torch(self.options.peers) if peer == peers.TORCH else \
+                            peers.Fftw(self.options.bin)
+                    if isinstance(opened[peer], files.ReportError):
+                        raise opened[peer]
+                    pair, documents = peers.measure(self.binaries, name, length, opened[peer], task, rounds, seconds)
+                except files.ReportError as e:
+                    if peer not in opened:
+                        opened[peer] = e
+                    self.results.skip(f"{name} against {peer}", str(e))
+                    self.progress.show(at, len(wanted), f"peers  {name} against {peer}: {e}")
+                    continue
+                for document in documents:
+                    self.results.add_google_benchmark(document, name)
+                self.results.add_pair(pair)
+                self.results.about["peer_versions"] = ", ".join(sorted({p["peer"] for p in self.results.peers.values()}))
+                self.results.save(self.path)
+                self.progress.show(at, len(wanted), f"peers  {name}  {units.ms(pair['ours_ms'])}, {pair['peer']} "
+                                                    f"{units.ms(pair['peer_ms'])}: {units.times(pair['ratio'])}")
+        finally:
+            for peer in opened.values():
+                if not isinstance(peer, files.ReportError):
+                    peer.close()
 
 
 def options_from(arguments):

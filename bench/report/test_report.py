@@ -279,6 +279,7 @@ class Units(unittest.TestCase):
         self.assertGreaterEqual(m["cores"], 1)
         self.assertGreater(machine.available_bytes(), 2**20)
         self.assertEqual(machine.commit("/"), "")
+        self.assertGreaterEqual(machine.Others().cores(), 0)
 
 
 class ThePage(unittest.TestCase):
@@ -312,6 +313,14 @@ class ThePage(unittest.TestCase):
                     self.assertRegex(node.get("style"), r"fill: (currentColor|var\(--\w+\))", node.text)
             self.assertTrue([n for n in root.iter() if n.tag.endswith("}title")], "no values on hover")
         self.assertEqual(len(ids), len(set(ids)), "ids must be unique over all charts of the page")
+
+    def test_a_busy_machine_and_an_interrupted_run_are_said_first(self):
+        results = sample_results()
+        self.assertNotIn("Other programs kept", page.render(results))
+        results.about.update(others_cores=0.7, partial="This run was interrupted.")
+        text = page.render(results)
+        self.assertLess(text.index("This run was interrupted."), text.index("<svg"))
+        self.assertLess(text.index("Other programs kept 0.7 cores"), text.index("<svg"))
 
     def test_every_point_says_its_value(self):
         text = page.render(sample_results())

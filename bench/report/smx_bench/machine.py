@@ -65,6 +65,25 @@ def available_bytes():
     return int(found.group(1)) * 1024 if found else 0
 
 
+class Others:
+    """How many cores, on average since it was made, ran something that was not us or a process we have waited for."""
+
+    def __init__(self):
+        self.before = self._now()
+
+    @staticmethod
+    def _now():
+        fields = [int(n) for n in _read("/proc/stat").split("\n")[0].split()[1:9]] or [0] * 8
+        busy = sum(fields) - fields[3] - fields[4]  # without idle and waiting for disks; stolen time counts
+        t = os.times()
+        ours = t.user + t.system + t.children_user + t.children_system
+        return busy / os.sysconf("SC_CLK_TCK") - ours, t.elapsed
+
+    def cores(self):
+        (others, now), (others_then, then) = self._now(), self.before
+        return max(0.0, (others - others_then) / (now - then)) if now > then else 0.0
+
+
 def commit(root):
     """The commit of a checkout, '+' behind it when tracked files differ; '' outside a checkout."""
     def git(*words):

@@ -8,6 +8,7 @@ from . import compare, names, plots, units
 from .crossover import ALWAYS, CROSSES, LEADS_THEN_LOSES, NEVER, crossover, describe
 
 PASSES = ("forward", "forward+backward")
+BUSY_CORES = 0.15  # cores that other programs may use before the page warns
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -165,7 +166,7 @@ class Page:
                 if r["workspace"] is None or r["tensors"] is None:
                     return None
                 return (r["workspace"] + r["tensors"],) * 3
-            svg = plots.lines(key, self.series(which, threads, value), "bytes", self.tip, yformat=_bytes_tick,
+            svg = plots.lines(key, self.series(which, threads, value), "workspace + tensors, bytes", self.tip, yformat=_bytes_tick,
                               label=f"Memory against sequence length, {self.view_title(which, threads)}", bytes_axis=True)
             return svg and f'<div class="card">{svg}</div>'
         return self.panels("memory", self.views(), draw)
@@ -182,7 +183,7 @@ class Page:
             svg = plots.lines(key, self.series(which, threads, value), "share of the sgemm rate", self.tip, log=False,
                               yformat=lambda v: f"{v * 100:.0f} %", reference=1.0,
                               label=f"Share of the measured sgemm rate, {self.view_title(which, threads)}")
-            return svg and (f'<div class="card">{svg}<p class="small soft">100 % = {best:.1f} GFLOP/s, the measured '
+            return svg and (f'<div class="card">{svg}<p class="small soft">100 % = {best:.1f} GFLOP/s, the best measured '
                             f'rate of a 2048 × 2048 × 2048 sgemm with {threads} thread{"s" if threads > 1 else ""}.</p></div>')
         return self.panels("share", self.views(), draw)
 
@@ -371,9 +372,12 @@ class Page:
         else:
             body = ['<div class="card empty">No mixer was measured in this run.</div>']
         body += [self.peers(), self.comparison(), self.all_rows(), self.circumstances()]
-        partial = about.get("partial")
-        if partial:
-            body.insert(0, f'<p class="card warn">{esc(partial)}</p>')
+        others = about.get("others_cores") or 0
+        if others > BUSY_CORES:
+            body.insert(0, f'<p class="card warn">Other programs kept {others:.1f} cores of this machine busy during the run: read '
+                           f'the numbers as a lower bound of the speed, and expect wide spreads.</p>')
+        if about.get("partial"):
+            body.insert(0, f'<p class="card warn">{esc(about["partial"])}</p>')
         return ("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
                 "content=\"width=device-width, initial-scale=1\"><title>smx: sequence mixers on this machine</title>"
                 f"<style>{css}</style></head><body><main><header><h1>smx on {esc(machine.get('cpu') or 'this machine')}</h1>"

@@ -186,7 +186,7 @@ class Results:
         for item in data.get("skipped", []):
             if isinstance(item, dict) and "name" in item:
                 self.skip(item["name"], str(item.get("reason", "")))
-        for key in (*self.about, "partial", "peer_versions"):
+        for key in (*self.about, "partial", "peer_versions", "others_cores"):
             if data.get(key):
                 self.about[key] = data[key]
 
