@@ -295,6 +295,44 @@ TEST_CASE("monarch along rows: lengths beyond the caches", "[cpu][monarch]") {
   CHECK(y[z.out_length * d] == 77);
 }
 
+TEST_CASE("monarch along channels: matrices beyond the caches, the same bits as along rows",
+          "[cpu][monarch]") {
+  constexpr index_t b = 32, n = b * b,
+                    tokens = 528;  // whole panels, 2.1 MB each: everything is stored past the caches
+  monarch_sizes const z = square(b, n);
+  aligned<float> w1(numbers<float>(b * n, 1)), w2(numbers<float>(b * n, 2));
+  aligned<float> x(numbers<float>(tokens * n, 3)), dy(numbers<float>(tokens * n, 4)), xt(tokens * n),
+      dyt(tokens * n);
+  for (index_t t = 0; t < tokens; ++t)
+    for (index_t f = 0; f < n; ++f) {
+      xt.data()[f * tokens + t] = x.data()[t * n + f];
+      dyt.data()[f * tokens + t] = dy.data()[t * n + f];
+    }
+  aligned<float> y(tokens * n), dx(tokens * n), u(tokens * n), du(tokens * n), record(tokens * n);
+  aligned<float> yt(tokens * n), dxt(tokens * n), ut(tokens * n), dut(tokens * n);
+  aligned<float> scratch(kernels::monarch_channels_scratch<float>(z));
+  kernels::monarch_forward<float>(z, 0, tokens, w1.data(), w2.data(), xt.data(), tokens, yt.data(), tokens,
+                                  ut.data(), tokens, scratch.data());
+  kernels::monarch_backward_input<float>(z, 0, tokens, w1.data(), w2.data(), dyt.data(), tokens, dxt.data(),
+                                         tokens, dut.data(), tokens, scratch.data());
+  kernels::monarch_channels_forward<float>(z, 0, tokens, w1.data(), w2.data(), x.data(), n, y.data(), n,
+                                           u.data(), tokens, scratch.data());
+  kernels::monarch_channels_backward_input<float>(z, 0, tokens, w1.data(), w2.data(), dy.data(), n, dx.data(),
+                                                  n, record.data(), tokens, du.data(), tokens,
+                                                  scratch.data());
+  auto const same = [](aligned<float>& a, aligned<float>& c) {
+    return std::equal(a.data(), a.data() + tokens * n, c.data());
+  };
+  CHECK(same(u, ut));
+  CHECK(same(du, dut));
+  CHECK(same(record, dyt));
+  bool turned = true;
+  for (index_t t = 0; t < tokens; ++t)
+    for (index_t f = 0; f < n; ++f)
+      turned = turned && y[t * n + f] == yt[f * tokens + t] && dx[t * n + f] == dxt[f * tokens + t];
+  CHECK(turned);
+}
+
 TEST_CASE("monarch: a NaN of the input reaches what depends on it and nothing else", "[cpu][monarch]") {
   constexpr index_t b = 4, d = 20;
   monarch_sizes const z = square(b, b * b);

@@ -8,9 +8,10 @@
 /// The input gradient is the same two fused stages with transposed blocks, last stage first, at the flops of
 /// the forward product; it records du. The weight gradients are products of a few rows along the long channel
 /// axis, another forward's worth of flops; each block is one call, so threads split over blocks, and a sum
-/// over a batch is the same bits whatever the number of threads. Reading u back costs 12 bytes a flop less
-/// than forming it again: storing the tape slows the forward product by 3 to 6 %, forming u again would take
-/// half of it.
+/// over a batch is the same bits whatever the number of threads.
+///
+/// u comes from the tape of the forward product, which storing slows by 3 to 6 %; forming it again would take
+/// half of a forward product.
 #pragma once
 
 #include <algorithm>
@@ -62,7 +63,8 @@ void add_outer(op b_op, index_t m, index_t n, index_t k, T const* a, index_t lda
   for (index_t p = 0; p < k; p += add_outer_depth) {
     index_t const depth = std::min(add_outer_depth, k - p);
     T const* const soon_a = p + depth < k ? a + p + depth : next_a;
-    T const* const soon_b = p + depth < k ? b + p + depth : next_b;
+    index_t const rows_b = b_op == op::transpose ? n : depth, length_b = b_op == op::transpose ? depth : n;
+    T const* const soon_b = p + depth < k ? b + (p + depth) * (b_op == op::transpose ? 1 : ldb) : next_b;
     for (index_t j = 0, panels = (n + wide - 1) / wide; j < n; --panels) {
       index_t const share = ((n - j + lanes<T> - 1) / lanes<T> + panels - 1) / panels * lanes<T>;
       index_t const w = std::min(share, n - j);
@@ -76,7 +78,7 @@ void add_outer(op b_op, index_t m, index_t n, index_t k, T const* a, index_t lda
         constexpr index_t height = std::remove_reference_t<decltype(t)>::height;
         if (far && first && jj == 0) ask(soon_a + i * lda, lda, height, depth);
         if (far && last && jj == 0)
-          ask(soon_b + i * n / m * ldb, ldb, (i + height) * n / m - i * n / m, depth);
+          ask(soon_b + i * rows_b / m * ldb, ldb, (i + height) * rows_b / m - i * rows_b / m, length_b);
         t.load(c + i * ldc + j + jj, ldc);
         t.template mac<layout::rows>(depth, a + i * lda + p, lda, scratch + jj, wide);
         t.store(c + i * ldc + j + jj, ldc);

@@ -26,6 +26,21 @@
 
 namespace smx::cpu_kernels::inline SMX_CPU_ABI {
 
+namespace detail {
+/// Copies a panel of scratch, rows x columns, to where its rows are ld apart.
+template <class T> void copy_panel(index_t rows, index_t columns, T const* panel, T* to, index_t ld) {
+  constexpr index_t wide = panel_columns<T>;
+  bool const past = columns == wide && store_beyond(to, ld, rows);
+  for (index_t r = 0; r < rows; ++r) {
+    if (past)
+      for (index_t j = 0; j < wide; j += lanes<T>)
+        store_past_cache(to + r * ld + j, load(panel + r * wide + j));
+    else
+      std::copy_n(panel + r * wide, columns, to + r * ld);
+  }
+}
+}  // namespace detail
+
 /// Elements of T that the products along channels need as scratch, aligned to a cache line.
 template <class T> constexpr index_t monarch_channels_scratch(monarch_sizes const& z) {
   return monarch_scratch<T>(z) + std::max(z.in_length, z.out_length) * panel_columns<T>;
@@ -64,9 +79,7 @@ void monarch_channels_backward_input(monarch_sizes const& z, index_t t0, index_t
   for (index_t t = t0; t < t1; t += wide) {
     index_t const w = std::min(wide, t1 - t);
     transpose(w, z.out_length, dy + t * lddy, lddy, turned, wide);
-    if (dy_record != nullptr)
-      for (index_t f = 0; f < z.out_length; ++f)
-        std::copy_n(turned + f * wide, w, dy_record + f * ldrecord + t);
+    if (dy_record != nullptr) detail::copy_panel(z.out_length, w, turned, dy_record + t, ldrecord);
     detail::monarch_stages<T, layout::cols>(
         0, w, {detail::monarch_out(z), turned, wide, w2, z.s * z.r, z.r}, detail::monarch_middle_high(z),
         du != nullptr ? du + t : nullptr, lddu, detail::monarch_middle_low(z),
@@ -81,9 +94,13 @@ void monarch_channels_backward_input(monarch_sizes const& z, index_t t0, index_t
 template <class T>
 void monarch_channels_backward_w1(monarch_sizes const& z, index_t k0, index_t k1, index_t tokens, T const* x,
                                   index_t ldx, T const* du, index_t lddu, T* dw1, T* scratch) {
-  for (index_t k = k0; k < k1; ++k)
-    detail::add_outer(op::none, z.q, detail::monarch_in(z).rows(k), tokens, du + k * z.q * lddu, lddu,
-                      x + k * z.p, ldx, dw1 + k * z.q * z.p, z.p, x, du, false, scratch);
+  bool const far = detail::out_of_cache<T>(z.in_length, tokens);
+  for (index_t k = k0; k < k1; ++k) {
+    T const *const a = du + k * z.q * lddu, *const b = x + k * z.p;
+    index_t const to_next = k + 1 < k1 ? 1 : 0;
+    detail::add_outer(op::none, z.q, detail::monarch_in(z).rows(k), tokens, a, lddu, b, ldx,
+                      dw1 + k * z.q * z.p, z.p, a + to_next * z.q * lddu, b + to_next * z.p, far, scratch);
+  }
 }
 
 }  // namespace smx::cpu_kernels::inline SMX_CPU_ABI

@@ -185,9 +185,13 @@ template <class T> constexpr index_t monarch_scratch(monarch_sizes const& z) {
       detail::order_middle<T>(detail::monarch_middle_high(z), detail::monarch_middle_low(z), panels).size);
 }
 
+/// Columns that run through both stages together. Whole multiples are the best ranges for threads.
+template <class T> constexpr index_t monarch_tile_columns(monarch_sizes const& z) {
+  return detail::panels_at_once<T>(z.middle()) * panel_columns<T>;
+}
+
 /// Columns d0..d1 of y = M x. x is (in_length, D), y is (out_length, D), channels contiguous. tape, if not
-/// null, receives u (k*q, D). Threads may take disjoint ranges of columns; whole multiples of
-/// panel_columns<T> are best.
+/// null, receives u (k*q, D). Threads may take disjoint ranges of columns.
 template <class T>
 void monarch_forward(monarch_sizes const& z, index_t d0, index_t d1, T const* w1, T const* w2, T const* x,
                      index_t ldx, T* y, index_t ldy, T* tape, index_t ldtape, T* scratch) {
