@@ -42,7 +42,7 @@ class _Chart:
         self.tips[gid] = (text, series)
         return gid
 
-    def tip(self, x, y, text, series=None, size=15):
+    def tip(self, x, y, text, series=None, size=12):
         """An invisible disc that answers the pointer."""
         gid = self.tip_id(text, series)
         self.axes.plot([x], [y], linestyle="none", marker="o", markersize=size, markeredgewidth=0, color=INK, alpha=0,
