@@ -67,6 +67,22 @@ def monarch(length, channels):
             "bmm, strided output": in_place, "einsum": einsum}
 
 
+def monarch_slabs(length, channels):
+    """The same, a few channels at a time, so that what lies between the products stays in cache."""
+    m = _square_factor(length)
+    w1, w2 = torch.randn(m, m, m) / m**0.5, torch.randn(m, m, m) / m**0.5
+    x, y = torch.randn(length, channels).view(m, m, channels), torch.empty(length, channels)
+
+    def slabs(width):
+        z = y.view(m, m, channels)  # (s,q,d)
+        for d in range(0, channels, width):
+            u = torch.bmm(w1, x[:, :, d:d + width])
+            z[:, :, d:d + width] = torch.bmm(w2, u.transpose(0, 1)).transpose(0, 1)
+        return y
+
+    return {f"bmm, {width} channels at a time": lambda width=width: slabs(width) for width in (64, 128, 256)}
+
+
 def monarch_channels(tokens, _):
     """The same matrix along 4096 channels of each token: x (T,C)."""
     channels = 4096
@@ -97,6 +113,25 @@ def monarch_channels(tokens, _):
             "einsum": einsum}
 
 
+def monarch_channels_slabs(tokens, _):
+    """The same, a few tokens at a time."""
+    channels = 4096
+    m = _square_factor(channels)
+    w1, w2 = torch.randn(m, m, m) / m**0.5, torch.randn(m, m, m) / m**0.5
+    w1t, w2t = w1.transpose(1, 2).contiguous(), w2.transpose(1, 2).contiguous()
+    x, y = torch.randn(tokens, channels), torch.empty(tokens, channels)
+
+    def slabs(count, copy):
+        for t in range(0, tokens, count):
+            u = torch.bmm(x[t:t + count].view(-1, m, m).transpose(0, 1), w1t).permute(2, 1, 0)  # (q,t,k)
+            z = torch.bmm(u.contiguous() if copy else u, w2t)  # (q,t,s)
+            y[t:t + count].view(-1, m, m).copy_(z.permute(1, 2, 0))
+        return y
+
+    return {f"bmm, {count} tokens at a time{', copied' if copy else ''}": lambda count=count, copy=copy: slabs(count, copy)
+            for count in (64, 256) for copy in (False, True)}
+
+
 def _transform_lengths(length):
     return sorted({2 * length, next_smooth(2 * length - 1)})
 
@@ -114,6 +149,22 @@ def convolution(length, channels):
     return out
 
 
+def convolution_slabs(length, channels):
+    """The same, a few channels at a time, so that spectra stay in cache."""
+    x, k = torch.randn(length, channels), torch.randn(channels, length) / length**0.5
+    y, n = torch.empty(length, channels), 2 * length
+    f = torch.fft.rfft(k, n)
+
+    def slabs(width):
+        for d in range(0, channels, width):
+            part = x[:, d:d + width].t().contiguous()
+            y[:, d:d + width] = torch.fft.irfft(torch.fft.rfft(part, n) * f[d:d + width], n)[:, :length].t()
+        return y
+
+    return {f"rfft, irfft of {n} between transposes, {width} channels at a time": lambda width=width: slabs(width)
+            for width in (16, 64)}
+
+
 def convolution_channel_major(length, channels):
     """Causal, x (D,L)."""
     x, k = torch.randn(channels, length), torch.randn(channels, length) / length**0.5
@@ -122,6 +173,19 @@ def convolution_channel_major(length, channels):
         f = torch.fft.rfft(k, n)
         out[f"rfft, irfft of {n}"] = lambda n=n, f=f: torch.fft.irfft(torch.fft.rfft(x, n) * f, n)[:, :length]
     return out
+
+
+def convolution_channel_major_slabs(length, channels):
+    x, k = torch.randn(channels, length), torch.randn(channels, length) / length**0.5
+    y, n = torch.empty(channels, length), 2 * length
+    f = torch.fft.rfft(k, n)
+
+    def slabs(width):
+        for d in range(0, channels, width):
+            y[d:d + width] = torch.fft.irfft(torch.fft.rfft(x[d:d + width], n) * f[d:d + width], n)[:, :length]
+        return y
+
+    return {f"rfft, irfft of {n}, {width} channels at a time": lambda width=width: slabs(width) for width in (8, 16, 64)}
 
 
 def attention(length, channels, causal=False):
@@ -133,7 +197,8 @@ def attention_causal(length, channels):
     return attention(length, channels, causal=True)
 
 
-TASKS = {f.__name__: f for f in (sgemm, monarch, monarch_channels, convolution, convolution_channel_major, attention,
+TASKS = {f.__name__: f for f in (sgemm, monarch, monarch_slabs, monarch_channels, monarch_channels_slabs, convolution,
+                                 convolution_slabs, convolution_channel_major, convolution_channel_major_slabs, attention,
                                  attention_causal)}
 
 

@@ -95,13 +95,14 @@ class Run:
     def compare_with_peers(self):
         rounds, seconds = (3, 0.1) if self.options.mode == "quick" else (7, 0.3)
         opened = {}
-        wanted = [p for p in peers.PAIRS if p[0] in self.binaries.rows]
+        wanted = [p for p in peers.PAIRS if p[0] in self.binaries.rows
+                  and (self.options.mode != "quick" or (p[1] in peers.QUICK_LENGTHS and p[2] != peers.SLABS))]
         try:
             for at, (name, length, peer, task) in enumerate(wanted, 1):
                 try:
+                    peer = peers.TORCH if peer == peers.SLABS else peer
                     if peer not in opened:
-                        opened[peer] = peers.Torch(self.options.peers) if peer == peers.TORCH else \
-                            peers.Fftw(self.options.bin)
+                        opened[peer] = peers.Torch(self.options.peers) if peer == peers.TORCH else peers.Fftw(self.options.bin)
                     if isinstance(opened[peer], files.ReportError):
                         raise opened[peer]
                     pair, documents = peers.measure(self.binaries, name, length, opened[peer], task, rounds, seconds)

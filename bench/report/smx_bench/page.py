@@ -220,7 +220,7 @@ class Page:
     def peers(self):
         if not self.results.peers:
             return ""
-        pairs = sorted(self.results.peers.values(), key=lambda p: (p["peer"].split()[0], p["name"].split("/")[:2], p["L"] or 0))
+        pairs = sorted(self.results.peers.values(), key=lambda p: (p["name"].split("/")[:2], p["L"] or 0, p["peer"]))
         drawn, listed = [], []
         for p in pairs:
             row = self.results.rows.get(p["name"], {})
@@ -232,7 +232,7 @@ class Page:
             colour = names.styles([(mixer, variant)])[mixer, variant]["colour"]
             text = (f"{title} against {p['peer']}\nours {units.ms(p['ours_ms'])}, {p['peer']} {units.ms(p['peer_ms'])}\n"
                     f"ratio {units.times(p['ratio'])} ({units.times(low)} to {units.times(high)})")
-            drawn.append((f"{title} · {p['peer'].split()[0]}", colour, p["ratio"], low, high, text))
+            drawn.append((f"{title} · {p['peer'].split()[0]}{' in slabs' if p['peer'].endswith('slabs') else ''}", colour, p["ratio"], low, high, text))
             rate = row.get("flops")
             listed.append([title, p["peer"], units.ms(p["ours_ms"]), units.ms(p["peer_ms"]),
                            (units.times(p["ratio"]), "good" if low > 1 else "bad" if high < 1 else ""),
@@ -243,7 +243,8 @@ class Page:
         head = ["work", "peer", "smx", "peer's time", "smx is faster by", "spread", "smx GFLOP/s", "peer's formulation"]
         return (f'<h2>Against other libraries, one thread</h2><p class="soft">Same shapes, same run, interleaved: our row, '
                 f'then the peer\'s, round after round; medians. The lines on the bars are the spread of the rounds. A peer '
-                f'runs the quickest formulation we could find for it, after warm-up.</p>'
+                f'runs the quickest formulation we could find for it, after warm-up; "in slabs" is a loop over a few channels or tokens '
+                f'at a time, which keeps in cache what lies between its calls.</p>'
                 f'<div class="card">{svg}</div><details><summary>As a table</summary><div class="card">'
                 f'{table(head, listed, left=2)}</div></details>')
 

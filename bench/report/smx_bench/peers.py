@@ -8,18 +8,27 @@ import subprocess
 from .results import ReportError, pair
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # bench/
-TORCH, FFTW = "torch", "FFTW"
+TORCH, SLABS, FFTW = "torch", "torch in slabs", "FFTW"
 
-# (our row, L, peer, task): the pairs that docs/performance.md reports.
+# (our row, L, peer, task): the pairs that docs/performance.md reports. torch is what one writes with whole tensors; torch
+# in slabs is a loop over a few channels or tokens at a time, which keeps what lies between its calls in cache.
 PAIRS = [("sgemm/smx/forward/cpu:1/L:2048", 2048, TORCH, "sgemm")]
-PAIRS += [(f"monarch/order-2/forward/cpu:1/L:{n}", n, TORCH, "monarch") for n in (1024, 4096, 16384)]
-PAIRS += [("monarch/channels/forward/cpu:1/L:4096", 4096, TORCH, "monarch_channels")]
-PAIRS += [(f"long_convolution/causal/forward/cpu:1/L:{n}", n, TORCH, "convolution") for n in (1024, 4096, 16384)]
-for n in (4096, 8192, 32768):
-    PAIRS += [(f"long_convolution/causal-channel-major/forward/cpu:1/L:{n}", n, TORCH, "convolution_channel_major"),
-              (f"long_convolution/causal-channel-major/forward/cpu:1/L:{n}", n, FFTW, "convolution_channel_major")]
+
+
+def _whole_and_slabs(row, lengths, task):
+    return [(f"{row}/forward/cpu:1/L:{n}", n, peer, t) for n in lengths
+            for peer, t in ((TORCH, task), (SLABS, f"{task}_slabs"))]
+
+
+PAIRS += _whole_and_slabs("monarch/order-2", (1024, 4096, 16384), "monarch")
+PAIRS += _whole_and_slabs("monarch/channels", (4096,), "monarch_channels")
+PAIRS += _whole_and_slabs("long_convolution/causal", (1024, 4096, 16384), "convolution")
+PAIRS += _whole_and_slabs("long_convolution/causal-channel-major", (4096, 8192, 32768), "convolution_channel_major")
+PAIRS += [(f"long_convolution/causal-channel-major/forward/cpu:1/L:{n}", n, FFTW, "convolution_channel_major")
+          for n in (4096, 8192, 32768)]
 PAIRS += [(f"attention/full/forward/cpu:1/L:{n}", n, TORCH, "attention") for n in (1024, 4096, 8192)]
 PAIRS += [("attention/causal/forward/cpu:1/L:4096", 4096, TORCH, "attention_causal")]
+QUICK_LENGTHS = (1024, 2048, 4096)
 CHANNELS = 768
 
 
@@ -59,7 +68,7 @@ class Torch:
     def __init__(self, python):
         self.worker = _Worker([python, os.path.join(ROOT, "peers", "torch_worker.py")],
                               {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
-        self.name = self._said(self.worker.answer())["version"]
+        self.version = self.name = self._said(self.worker.answer())["version"]
 
     @staticmethod
     def _said(line):
@@ -69,6 +78,7 @@ class Torch:
         return said
 
     def prepare(self, task, length):
+        self.name = self.version + (" in slabs" if task.endswith("_slabs") else "")
         return self._said(self.worker.ask(json.dumps({"prepare": task, "L": length, "D": CHANNELS})))["formulation"]
 
     def time(self, seconds):
