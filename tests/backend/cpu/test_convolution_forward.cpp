@@ -125,7 +125,7 @@ TEMPLATE_TEST_CASE("convolution: large outputs are written past the caches", "",
 TEMPLATE_TEST_CASE("convolution: in place, and the same bits however the tiles are divided", "", float,
                    double) {
   for (order layout : {order::time_major, order::channel_major}) {
-    convolution_case<TestType> c(100, 6 * cpu::lanes<TestType> + 3, 2,
+    convolution_case<TestType> c(100, 6 * cpu::lanes<TestType> + 1, 2,
                                  {reach::bidirectional, layout, true, true});
     prepared<TestType> const p(c);
     p.forward(c);
