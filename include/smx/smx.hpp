@@ -9,6 +9,7 @@
 #include <smx/mixers/attention.hpp>
 #include <smx/mixers/block_diagonal.hpp>
 #include <smx/mixers/dense.hpp>
+#include <smx/mixers/long_convolution.hpp>
 #include <smx/mixers/monarch.hpp>
 #include <smx/mixers/planning.hpp>
 #include <smx/mixers/run.hpp>

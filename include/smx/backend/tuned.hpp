@@ -66,4 +66,73 @@ template <class T, class S, Mask Mask> struct attention_backward_call {
   view<T, 4, S> dq, dk, dv;
 };
 
+/// Long convolutions (see mixers/long_convolution.hpp).
+enum class convolution_kind : char { causal, bidirectional, circular };
+
+struct convolution_shape {
+  index_t length = 0, channels = 0, taps = 0;
+  convolution_kind kind = convolution_kind::causal;
+  bool exact = false;  ///< causal bit for bit
+};
+
+/// How many numbers a backend's own prepared kernels take.
+struct convolution_storage_call {
+  convolution_shape shape;
+  index_t* size;
+};
+
+/// Prepares kernels (D,taps) once for many uses; k_rev and skip may be empty.
+template <class T, class S> struct convolution_prepare_call {
+  convolution_shape shape;
+  view<T const, 2, S> k, k_rev;
+  view<T const, 1, S> skip;
+  view<T, 1, S> storage;
+};
+
+/// y = post conv(pre x); x, y (B,H,L,D), gates like x or empty.
+template <class T, class S> struct convolution_forward_call {
+  convolution_shape shape;
+  view<T const, 1, S> storage;
+  view<T const, 4, S> x, pre, post;
+  view<T, 4, S> y;
+};
+
+/// The adjoint, from kernels prepared without `exact`: dx, dpre, dpost =, dk, dk_rev, dskip +=; gradients of
+/// absent arrays are empty.
+template <class T, class S> struct convolution_backward_call {
+  convolution_shape shape;
+  view<T const, 1, S> storage;
+  view<T const, 4, S> x, pre, post, dy;
+  view<T, 2, S> dk, dk_rev;
+  view<T, 1, S> dskip;
+  view<T, 4, S> dx, dpre, dpost;
+};
+
+/// The memory of a stream of at most shape.length further positions for `batch` sequences: prepared kernel
+/// and rows.
+template <class T> struct convolution_stream_storage_call {
+  convolution_shape shape;
+  index_t batch;
+  index_t *kernel, *rows;
+};
+
+/// Prepares a stream; x (B,H,P,D), if not empty, are the positions before its first one, gated by `pre`.
+template <class T, class S> struct convolution_stream_begin_call {
+  convolution_shape shape;
+  view<T const, 2, S> k;
+  view<T const, 1, S> skip;
+  view<T const, 4, S> x, pre;
+  view<T, 1, S> kernel, rows;
+};
+
+/// Position `n` (0, 1, 2, ...) of a stream: x, y (B,H,1,D).
+template <class T, class S> struct convolution_stream_step_call {
+  convolution_shape shape;
+  index_t n;
+  view<T const, 1, S> kernel;
+  view<T, 1, S> rows;
+  view<T const, 4, S> x, pre, post;
+  view<T, 4, S> y;
+};
+
 }  // namespace smx

@@ -9,12 +9,14 @@
 
 #include <cmath>
 
+#include <smx/backend/shapes.hpp>
 #include <smx/mixers/concept.hpp>
 
 namespace smx {
 
 /// Causal = false: y[i] = sum_j W[i,j] x[j]. Causal = true: the sum stops at j = i.
-/// Shapes: x (B,H,L,D), W (L',L), y (B,H,L',D). Throws precondition_error for other extents.
+/// Shapes: x (B,H,L,D), W (L',L), y (B,H,L',D). Throws precondition_error for other extents, a
+/// last axis that is not contiguous, y that overlaps x, dx that overlaps x or dy.
 template <Compute T, bool Causal = false> struct dense {
   using scalar = T;
   static constexpr traits about{.name = Causal ? "dense_causal" : "dense",
@@ -51,8 +53,9 @@ template <Compute T, bool Causal = false> struct dense {
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                out<B, T, 4> y) const {
-    check(a.x.ext, w.w.ext);
+    check(a.x, w.w);
     expects_extents("dense: y", y.ext, output_extents(a));
+    expects_contiguous_rows("dense: y", y);
     expects(!overlaps(a.x, y), "dense: y: expected memory apart from x, got an overlap");
     if constexpr (!Causal) {
       be.gemm(op::none, op::none, T(1), matrix(w.w), a.x, T(0), y);
@@ -70,11 +73,15 @@ template <Compute T, bool Causal = false> struct dense {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
-    check(a.x.ext, w.w.ext);
+    check(a.x, w.w);
     expects_extents("dense: dy", dy.ext, output_extents(a));
     expects_extents("dense: dx", dx.x.ext, a.x.ext);
     expects_extents("dense: dw", dw.w.ext, w.w.ext);
-    expects(!overlaps(dy, dx.x), "dense: dx: expected memory apart from dy, got an overlap");
+    expects_contiguous_rows("dense: dy", dy);
+    expects_contiguous_rows("dense: dx", dx.x);
+    expects_contiguous_rows("dense: dw", dw.w);
+    expects(!overlaps(dy, dx.x) && !overlaps(a.x, dx.x),
+            "dense: dx: expected memory apart from dy and x, got an overlap");
     if constexpr (!Causal) {
       be.gemm(op::transpose, op::none, T(1), matrix(w.w), dy, T(0), dx.x);
       each_item(a.x.ext, [&](index_t b, index_t h) {
@@ -116,13 +123,15 @@ template <Compute T, bool Causal = false> struct dense {
     SMX_HD T operator()(extents<2> const& i) const { return i[1] <= i[0] ? m(i[0], i[1]) : T(0); }
   };
 
-  void check(extents<4> const& x, extents<2> const& w) const {
+  template <class X, class W> void check(X const& x, W const& w) const {
     expects_value(length >= 1, "dense: length", "at least 1", length);
     expects_value(rows() >= 1, "dense: output_length", "at least 1", rows());
     expects_value(!Causal || rows() == length, "dense: output_length", "that of a causal matrix, length",
                   rows());
-    expects_extents("dense: x", x, {-1, -1, length, -1});
-    expects_extents("dense: w", w, {rows(), length});
+    expects_extents("dense: x", x.ext, {-1, -1, length, -1});
+    expects_extents("dense: w", w.ext, {rows(), length});
+    expects_contiguous_rows("dense: x", x);
+    expects_contiguous_rows("dense: w", w);
   }
   static index_range before(index_range rows) { return {0, rows.first}; }
   template <class V> static auto matrix(V const& w) { return broadcast_axis(broadcast_axis(w, 0, 1), 0, 1); }

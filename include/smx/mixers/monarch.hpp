@@ -12,6 +12,7 @@
 
 #include <cmath>
 
+#include <smx/backend/shapes.hpp>
 #include <smx/backend/tuned.hpp>
 #include <smx/mixers/concept.hpp>
 #include <smx/structured/monarch_factors.hpp>
@@ -79,12 +80,9 @@ template <Compute T> struct monarch {
   }
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
-    static constexpr char const* names[max_monarch_order] = {
-        "factor0", "factor1", "factor2",  "factor3",  "factor4",  "factor5",  "factor6",  "factor7",
-        "factor8", "factor9", "factor10", "factor11", "factor12", "factor13", "factor14", "factor15"};
     monarch_stages const s = stages();
     for (int a = 0; a < s.size(); ++a)
-      f(weight_info<3>{names[a],
+      f(weight_info<3>{weight_names[a],
                        {s[a].blocks(), s[a].out, s[a].in},
                        {initializer::law::uniform, 1 / std::sqrt(static_cast<double>(s[a].in))}},
         w.factor[a]...);
@@ -106,7 +104,7 @@ template <Compute T> struct monarch {
                out<B, T, 4> y) const {
     monarch_stages const s = stages();
     check(a.x.ext);
-    check_weights(s, w);
+    check_weights(s, w, weight_names);
     expects_extents("monarch: y", y.ext, output_extents(a));
     expects(!overlaps(a.x, y), "monarch: y: expected memory apart from x, got an overlap");
     if (order_two(s) && tuned(be, forward_call<B>(w, a, t, y))) return;
@@ -144,11 +142,12 @@ template <Compute T> struct monarch {
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
     monarch_stages const s = stages();
     check(a.x.ext);
-    check_weights(s, w);
-    check_weights(s, dw);
+    check_weights(s, w, weight_names);
+    check_weights(s, dw, gradient_names);
     expects_extents("monarch: dy", dy.ext, output_extents(a));
     expects_extents("monarch: dx", dx.x.ext, a.x.ext);
-    expects(!overlaps(dy, dx.x), "monarch: dx: expected memory apart from dy, got an overlap");
+    expects(!overlaps(dy, dx.x) && !overlaps(a.x, dx.x),
+            "monarch: dx: expected memory apart from dy and x, got an overlap");
     for (int i = 0; i + 1 < s.size(); ++i)
       expects_extents("monarch: tape", t.u[i].ext, tape_extents(a.x.ext, s[i]));
     if (order_two(s) && tuned(be, backward_call<B>(w, a, t, dy, dw, dx))) return;
@@ -171,6 +170,13 @@ template <Compute T> struct monarch {
   }
 
  private:
+  static constexpr char const* weight_names[max_monarch_order] = {
+      "factor0", "factor1", "factor2",  "factor3",  "factor4",  "factor5",  "factor6",  "factor7",
+      "factor8", "factor9", "factor10", "factor11", "factor12", "factor13", "factor14", "factor15"};
+  static constexpr char const* gradient_names[max_monarch_order] = {
+      "dfactor0", "dfactor1", "dfactor2",  "dfactor3",  "dfactor4",  "dfactor5",  "dfactor6",  "dfactor7",
+      "dfactor8", "dfactor9", "dfactor10", "dfactor11", "dfactor12", "dfactor13", "dfactor14", "dfactor15"};
+
   int mixed() const { return axis == smx::axis::sequence ? 2 : 3; }
   extents<4> resized(extents<4> e, index_t n) const {
     e[mixed()] = n;
@@ -182,9 +188,13 @@ template <Compute T> struct monarch {
   void check(extents<4> const& x) const {
     expects_extents("monarch: x", x, resized({-1, -1, -1, -1}, length));
   }
-  template <class W> void check_weights(monarch_stages const& s, W const& w) const {
-    for (int i = 0; i < s.size(); ++i)
-      expects_extents("monarch: weights", w.factor[i].ext, {s[i].blocks(), s[i].out, s[i].in});
+  template <class W>
+  static void check_weights(monarch_stages const& s, W const& w,
+                            char const* const (&names)[max_monarch_order]) {
+    for (int i = 0; i < s.size(); ++i) {
+      expects_extents(names[i], w.factor[i].ext, {s[i].blocks(), s[i].out, s[i].in});
+      expects_contiguous_rows(names[i], w.factor[i]);
+    }
   }
   static index_t longest(monarch_stages const& s) {
     index_t n = s[0].input_length();
