@@ -41,9 +41,9 @@ namespace detail {
 /// Entries of the long axis at once: the transposed panel of B (24 KB) and eight rows of A stay in L1.
 inline constexpr index_t add_outer_depth = 128;
 
-/// Whether a matrix of rows x columns has left the caches (8 MB) when it is read again.
+/// Whether a matrix of rows x columns was stored past the caches when it was written (store_beyond()).
 template <class T> constexpr bool out_of_cache(index_t rows, index_t columns) {
-  return rows * columns * static_cast<index_t>(sizeof(T)) >= (index_t(1) << 23);
+  return rows * columns * static_cast<index_t>(sizeof(T)) >= (index_t(1) << 21);
 }
 
 /// C (m,n) += A op(B) with a long k: A is (m,k), B is (n,k) if transposed, else (k,n) and copied, as rows a
