@@ -2,11 +2,12 @@
 # FETCHCONTENT_SOURCE_DIR_<NAME> (upper case) takes a local copy instead; SMX_FETCH=OFF never fetches.
 include(FetchContent)
 
-# smx_need(NAME TARGET PACKAGE VERSION REPOSITORY TAG [INCLUDE dir] [OPTIONAL]): afterwards TARGET exists; where it cannot,
-# configuring fails, unless OPTIONAL. With INCLUDE the package is header-only: only its sources are used, not its CMake
-# code, and the imported target that takes their place is a system include, so that its warnings do not stop our build.
+# smx_need(NAME TARGET PACKAGE VERSION REPOSITORY TAG [INCLUDE dir | SYSTEM target...] [OPTIONAL]): afterwards TARGET
+# exists; where it cannot, configuring fails, unless OPTIONAL. With INCLUDE the package is header-only: only its sources
+# are used, not its CMake code, and the imported target that takes their place is a system include, so that its warnings
+# do not stop our build; SYSTEM does that for the targets of a package that is built.
 function(smx_need name target package version repository tag)
-  cmake_parse_arguments(A "OPTIONAL" "INCLUDE" "" ${ARGN})
+  cmake_parse_arguments(A "OPTIONAL" "INCLUDE" "SYSTEM" ${ARGN})
   if(TARGET ${target})
     return()
   endif()
@@ -28,6 +29,10 @@ function(smx_need name target package version repository tag)
   else()
     FetchContent_Declare(${name} GIT_REPOSITORY ${repository} GIT_TAG ${tag} GIT_SHALLOW ON)
     FetchContent_MakeAvailable(${name})
+    foreach(built IN LISTS A_SYSTEM)  # their headers are system headers, as those of an installed package are
+      get_target_property(folders ${built} INTERFACE_INCLUDE_DIRECTORIES)
+      set_target_properties(${built} PROPERTIES INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${folders}")
+    endforeach()
   endif()
 endfunction()
 
@@ -37,20 +42,22 @@ endmacro()
 
 # No version: 2.13.10 and later ship Catch2WithMain, in 3 it is everywhere, and 3 does not satisfy a request for 2.13.
 macro(smx_need_catch2)
-  smx_need(catch2 Catch2::Catch2WithMain Catch2 "" https://github.com/catchorg/Catch2.git v3.4.0)
+  smx_need(catch2 Catch2::Catch2WithMain Catch2 "" https://github.com/catchorg/Catch2.git v3.7.1
+           SYSTEM Catch2)
 endmacro()
 
 macro(smx_need_benchmark)
   set(BENCHMARK_ENABLE_TESTING OFF)
   set(BENCHMARK_ENABLE_INSTALL OFF)
-  smx_need(benchmark benchmark::benchmark benchmark 1.7 https://github.com/google/benchmark.git v1.8.3)
+  smx_need(benchmark benchmark::benchmark benchmark 1.7 https://github.com/google/benchmark.git v1.7.1
+           SYSTEM benchmark)
 endmacro()
 
 macro(smx_need_json)
-  smx_need(json nlohmann_json::nlohmann_json nlohmann_json 3.11 https://github.com/nlohmann/json.git v3.11.3
+  smx_need(json nlohmann_json::nlohmann_json nlohmann_json 3.11 https://github.com/nlohmann/json.git v3.11.2
            INCLUDE single_include)
 endmacro()
 
 macro(smx_need_cli11)
-  smx_need(cli11 CLI11::CLI11 CLI11 2.1 https://github.com/CLIUtils/CLI11.git v2.3.2 INCLUDE include)
+  smx_need(cli11 CLI11::CLI11 CLI11 2.1 https://github.com/CLIUtils/CLI11.git v2.1.2 INCLUDE include)
 endmacro()

@@ -66,7 +66,8 @@ else
 fi
 
 if [ "$install" = yes ]; then
-  packages=(cmake ninja-build g++ git python3 libeigen3-dev catch2 libbenchmark-dev nlohmann-json3-dev libcli11-dev)
+  packages=(cmake ninja-build g++ git python3 libeigen3-dev catch2 libbenchmark-dev nlohmann-json3-dev libcli11-dev
+    python3-matplotlib)
   case " ${presets[*]} " in
     *" clang "*) packages+=(clang libclang-rt-dev) ;;
   esac
