@@ -4,4 +4,6 @@
 #pragma once
 
 #include <smx/backend/cpu/backend.hpp>
+#include <smx/backend/cpu/tuned_attention.hpp>
+#include <smx/backend/cpu/tuned_convolution.hpp>
 #include <smx/backend/cpu/tuned_monarch.hpp>

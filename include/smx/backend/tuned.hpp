@@ -76,7 +76,7 @@ struct convolution_shape {
 };
 
 /// How many numbers a backend's own prepared kernels take.
-struct convolution_storage_call {
+template <class T> struct convolution_storage_call {
   convolution_shape shape;
   index_t* size;
 };

@@ -242,7 +242,7 @@ struct long_convolution {
 
   template <class B> static index_t storage_size(B& be, convolution_shape const& s) {
     index_t size = 0;
-    if (tuned(be, convolution_storage_call{s, &size})) return size;
+    if (tuned(be, convolution_storage_call<T>{s, &size})) return size;
     return s.exact ? detail::exact_convolution_recipe<B, T>(s).storage_size()
                    : detail::convolution_recipe<B, T>(s).storage_size();
   }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <smx/backend/cpu/simd.hpp>
+#include <smx/backend/cpu/transpose.hpp>
 
 namespace smx::cpu_kernels::inline SMX_CPU_ABI {
 
@@ -42,25 +43,6 @@ template <class T> struct staging {
 enum class border { assign, past_cache, accumulate };
 
 namespace detail {
-
-/// Exchanges the off-diagonal halves of a pair of vectors, in blocks of H.
-template <class T, int H, std::size_t... L>
-SMX_INLINE void exchange(vec<T>& a, vec<T>& b, std::index_sequence<L...>) {
-  constexpr int w = lanes<T>;
-  vec<T> const x = a, y = b;
-  a = __builtin_shufflevector(
-      x, y, (static_cast<int>(L) & H ? w + (static_cast<int>(L) ^ H) : static_cast<int>(L))...);
-  b = __builtin_shufflevector(
-      x, y, (static_cast<int>(L) & H ? w + static_cast<int>(L) : static_cast<int>(L) | H)...);
-}
-/// Transposes a square of lanes<T> vectors: log2 rounds.
-template <class T, int H = lanes<T> / 2> SMX_INLINE void transpose(vec<T> (&x)[lanes<T>]) {
-  SMX_UNROLL
-  for (int i = 0; i < lanes<T>; ++i)
-    if ((i & H) == 0)
-      exchange<T, H>(x[i], x[i | H], std::make_index_sequence<static_cast<std::size_t>(lanes<T>)>{});
-  if constexpr (H > 1) transpose<T, H / 2>(x);
-}
 
 /// The product with a gate whose vectors are at the same offsets as the array's, when there is one.
 template <class T> SMX_INLINE vec<T> gated(vec<T> v, T const* gate) {
@@ -140,7 +122,7 @@ template <class T>
               x[c] = detail::gated<T>(load<T>(p + n + c * u.channel), r);
           }
         }
-        detail::transpose<T>(x);
+        transpose_square<T>(x);
         SMX_UNROLL
         for (int c = 0; c < w; ++c)
           if (c < rows) store<T>(o + (n + c) * out.row, x[c]);
@@ -189,7 +171,7 @@ template <border B, class T>
         index_t const rows = std::min<index_t>(w, count - n);
         SMX_UNROLL
         for (int c = 0; c < w; ++c) x[c] = c < rows ? load<T>(o + (n + c) * in.row) : vec<T>{};
-        detail::transpose<T>(x);
+        transpose_square<T>(x);
         part<T> const some = rows < w ? part<T>(rows) : part<T>();
         SMX_UNROLL
         for (int c = 0; c < w; ++c) {
