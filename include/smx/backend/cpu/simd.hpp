@@ -20,10 +20,21 @@
 #include <smx/core/dtype.hpp>
 #include <smx/core/extents.hpp>
 
+/// What a translation unit computes with: the instruction set, and whether large products go to a BLAS.
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
+#if defined(SMX_WITH_BLAS)
+#define SMX_CPU_ABI avx512_blas
+#else
 #define SMX_CPU_ABI avx512
+#endif
 #elif defined(__AVX2__) && defined(__FMA__)
+#if defined(SMX_WITH_BLAS)
+#define SMX_CPU_ABI avx2_blas
+#else
 #define SMX_CPU_ABI avx2
+#endif
+#elif defined(SMX_WITH_BLAS)
+#define SMX_CPU_ABI baseline_blas
 #else
 #define SMX_CPU_ABI baseline
 #endif
