@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
     bench::add_attention(rows, threads);
     bench::add_dense(rows, threads);
     bench::add_monarch(rows, threads);
+    bench::add_long_convolution(rows, threads);
     return rows;
   });
 }

@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <bench/rows.hpp>
@@ -35,42 +37,61 @@ template <class T> struct hash_entries {
   }
 };
 
-/// Mixer M with its weights, inputs, outputs and gradients on backend B. Input i has the extents given.
+/// Whether a token's channels or a channel's tokens lie next to each other.
+enum class layout : char { token_major, channel_major };
+
+/// What a row does: the mixer, the (B,H,L,D) extents of its inputs (what is left out stays empty), the pass,
+/// the layout.
+template <class M> struct job {
+  M mixer;
+  std::vector<smx::extents<4>> inputs;
+  pass which = pass::forward;
+  layout order = layout::token_major;
+};
+
+/// A job with its weights, inputs, outputs and gradients in the memory of a backend. Where a mixer prepares
+/// kernels for many inputs, forward is what follows, and forward + backward does all of it, because training
+/// moves the weights.
 template <class M, class B> class mixer_work {
  public:
   using scalar = typename M::scalar;
+  using array = smx::tensor<scalar, 4, smx::space_t<B>>;
+  static constexpr bool prepares = requires(M const& m, B& be, smx::weights_in<M, B> const& w) {
+    m.prepare(be, w, index_t{});
+  };
 
-  mixer_work(B& be, M const& mix, std::vector<smx::extents<4>> const& inputs, pass which)
-      : be_(be), mix_(mix), which_(which), w_(be, mix), dw_(be, mix) {
+  mixer_work(B& be, job<M> const& what) : job_(what), w_(be, what.mixer) {
     std::size_t next = 0;
     M::for_each_input(
         [&](char const*, auto& owned, auto& read, auto& gradient, auto& written) {
-          if (next == inputs.size()) return;  // what is left out stays empty
-          owned = std::remove_reference_t<decltype(owned)>(be_.memory(), inputs[next]);
-          read = owned.cview();
-          tensors_ += owned.bytes();
-          if (which_ == pass::both) {
-            gradient = std::remove_reference_t<decltype(owned)>(be_.memory(), inputs[next]);
-            written = gradient.view();
-            tensors_ += owned.bytes();
+          if (next == job_.inputs.size()) return;
+          smx::extents<4> const e = job_.inputs[next++];
+          owned = make(be, e);
+          read = view(owned);
+          if (job_.which == pass::both) {
+            gradient = make(be, e);
+            written = view(gradient);
           }
-          ++next;
         },
         x_, x_read_, dx_, dx_written_);
-    auto const output = mix_.output_extents(x_read_);
-    y_ = array(be_.memory(), output);
-    if (which_ == pass::both) dy_ = array(be_.memory(), output);
-    tensors_ += y_.bytes() + dy_.bytes() + w_.bytes() * (which_ == pass::both ? 2 : 1);
+    auto const output = job_.mixer.output_extents(x_read_);
+    y_ = make(be, output);
+    tensors_ += w_.bytes();
+    if (job_.which == pass::both) {
+      dy_ = make(be, output);
+      dw_.emplace(be, job_.mixer);
+      tensors_ += dw_->bytes();
+    }
   }
 
   /// Inputs and weights of the size that training starts from, from a hash: zeros would be no honest work for
   /// an exp, and normal numbers cost more to make than many a row to run.
-  void fill() {
+  void fill(B& be) {
     std::uint32_t stream = 0;
     auto const spread = [&](double scale, auto to) {
-      be_.generate(hash_entries<scalar>{++stream, scalar(1.7 * scale)}, to);
+      be.generate(hash_entries<scalar>{++stream, scalar(1.7 * scale)}, to);
     };
-    mix_.for_each_weight([&](auto const& info, auto& to) { spread(info.init.scale, to); }, w_.write());
+    job_.mixer.for_each_weight([&](auto const& info, auto& to) { spread(info.init.scale, to); }, w_.write());
     M::for_each_input(
         [&](char const*, auto& owned) {
           if (owned.size() != 0) spread(1, owned.view());
@@ -79,39 +100,69 @@ template <class M, class B> class mixer_work {
     if (dy_.size() != 0) spread(1, dy_.view());
   }
 
-  void run() {
-    auto frame = be_.scope();
-    if (which_ == pass::forward) {
-      mix_.forward(be_, w_.read(), x_read_, {}, y_.view());
+  /// What is done once for many calls.
+  void prepare(B& be) {
+    if constexpr (prepares)
+      if (job_.which == pass::forward) {
+        prepared_ = job_.mixer.prepare(be, w_.read(), y_read().ext[2]);
+        tensors_ += prepared_.storage.bytes();
+      }
+  }
+
+  void run(B& be) {
+    auto frame = be.scope();
+    if (job_.which == pass::forward) {
+      if constexpr (prepares)
+        job_.mixer.apply(be, prepared_, x_read_, view(y_));
+      else
+        job_.mixer.forward(be, w_.read(), x_read_, {}, view(y_));
     } else {
-      auto const tape = mix_.make_tape(be_, x_read_);
-      mix_.forward(be_, w_.read(), x_read_, tape, y_.view());
-      mix_.backward(be_, w_.read(), x_read_, tape, dy_.cview(), dw_.write(), dx_written_);
+      auto const tape = job_.mixer.make_tape(be, x_read_);
+      job_.mixer.forward(be, w_.read(), x_read_, tape, view(y_));
+      job_.mixer.backward(be, w_.read(), x_read_, tape, view(dy_), dw_->write(), dx_written_);
     }
-    be_.synchronize();
+    be.synchronize();
   }
 
   std::size_t tensor_bytes() const { return tensors_; }
 
  private:
-  using array = smx::tensor<scalar, 4, smx::space_t<B>>;
-  B& be_;
-  M mix_;
-  pass which_;
-  smx::parameters<M, B> w_, dw_;
+  struct nothing {};
+  static auto prepared_type() {
+    if constexpr (prepares)
+      return typename M::template prepared<smx::owns<B>>{};
+    else
+      return nothing{};
+  }
+  array make(B& be, smx::extents<4> e) {
+    if (job_.order == layout::channel_major) std::swap(e[2], e[3]);
+    array t(be.memory(), e);
+    tensors_ += t.bytes();
+    return t;
+  }
+  smx::out<B, scalar, 4> view(array& t) const {  // (B,H,L,D)
+    return job_.order == layout::channel_major ? smx::swap_axes(t.view(), 2, 3) : t.view();
+  }
+  smx::in<B, scalar, 4> y_read() { return view(y_); }
+
+  job<M> job_;
+  smx::parameters<M, B> w_;
+  std::optional<smx::parameters<M, B>> dw_;
   typename M::template inputs<smx::owns<B>> x_, dx_;
   smx::inputs_in<M, B> x_read_;
   smx::inputs_out<M, B> dx_written_;
   array y_, dy_;
+  decltype(prepared_type()) prepared_;
   std::size_t tensors_ = 0;
 };
 
-template <class M>
-costs plan_costs(M const& mix, std::vector<smx::extents<4>> const& inputs, pass which, int threads) {
-  cpu_planner be(smx::tiling{threads, cpu::cache_bytes});
-  mixer_work<M, cpu_planner> work(be, mix, inputs, which);
-  work.run();
-  smx::cost const c = be.result();
+template <class M> costs plan_costs(job<M> const& what, int threads) {
+  smx::tiling const how{threads, cpu::cache_bytes};
+  cpu_planner before(how), during(how);
+  mixer_work<M, cpu_planner> work(before, what);
+  work.prepare(before);
+  work.run(during);
+  smx::cost const c = during.result();
   return {c.flops, c.bytes, static_cast<double>(c.workspace), static_cast<double>(work.tensor_bytes())};
 }
 
@@ -119,29 +170,32 @@ costs plan_costs(M const& mix, std::vector<smx::extents<4>> const& inputs, pass 
 /// its work.
 template <class M>
 void add_rows(std::vector<row>& rows, std::string const& mixer, std::string const& variant, index_t length,
-              index_t dim, M const& mix, std::vector<smx::extents<4>> const& inputs, int threads) {
+              index_t dim, job<M> what, int threads) {
   for (int t : thread_counts(threads))
-    for (pass which : {pass::forward, pass::both})
+    for (pass which : {pass::forward, pass::both}) {
+      what.which = which;
       rows.push_back(
           {row_name(mixer, variant, which == pass::forward ? "forward" : "forward+backward", t, length),
-           length, dim, [=] { return plan_costs(mix, inputs, which, t); },
+           length, dim, [=] { return plan_costs(what, t); },
            [=] {
              struct stage {
                cpu be;
                mixer_work<M, cpu> work;
-               stage(int n, M const& m, std::vector<smx::extents<4>> const& x, pass p)
-                   : be(n), work(be, m, x, p) {
-                 work.fill();
+               stage(int n, job<M> const& j) : be(n), work(be, j) {
+                 work.fill(be);
+                 work.prepare(be);
                }
              };
-             auto const s = std::make_shared<stage>(t, mix, inputs, which);
-             return [s] { s->work.run(); };
+             auto const s = std::make_shared<stage>(t, what);
+             return [s] { s->work.run(s->be); };
            }});
+    }
 }
 
-// One translation unit a mixer: Eigen's products make each of them slow to compile.
+// One translation unit a mixer: kernels make each of them slow to compile.
+void add_attention(std::vector<row>& rows, int threads);
 void add_dense(std::vector<row>& rows, int threads);
 void add_monarch(std::vector<row>& rows, int threads);
-void add_attention(std::vector<row>& rows, int threads);
+void add_long_convolution(std::vector<row>& rows, int threads);
 
 }  // namespace bench

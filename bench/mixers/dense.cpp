@@ -4,6 +4,6 @@
 
 void bench::add_dense(std::vector<row>& rows, int threads) {
   for (index_t length : curve_lengths())
-    add_rows(rows, "dense", "full", length, curve_dim, smx::dense<float>{.length = length},
-             {{1, 1, length, curve_dim}}, threads);
+    add_rows(rows, "dense", "full", length, curve_dim,
+             job<smx::dense<float>>{{.length = length}, {{1, 1, length, curve_dim}}}, threads);
 }

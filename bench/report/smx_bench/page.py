@@ -47,7 +47,7 @@ class Page:
         # One curve set a width: rows of another width (a peer pair's shape) are in the tables.
         widths = [r["D"] for r in self.mixer_rows if r["D"]]
         self.width = max(set(widths), key=widths.count) if widths else None
-        self.curve_rows = [r for r in self.mixer_rows if r["D"] in (None, self.width)]
+        self.curve_rows = [r for r in self.mixer_rows if r["D"] in (None, self.width) and not names.is_layout(r["variant"])]
         self.keys = names.ordered((r["mixer"], r["variant"]) for r in self.curve_rows)
         self.style = names.styles(self.keys)
         self.threads = sorted({r["threads"] for r in self.curve_rows})
