@@ -10,7 +10,9 @@
 #include <smx/mixers/block_diagonal.hpp>
 #include <smx/mixers/dense.hpp>
 #include <smx/mixers/long_convolution.hpp>
+#include <smx/mixers/materialize.hpp>
 #include <smx/mixers/monarch.hpp>
 #include <smx/mixers/planning.hpp>
 #include <smx/mixers/run.hpp>
+#include <smx/mixers/stream.hpp>
 #include <smx/version.hpp>
