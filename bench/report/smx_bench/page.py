@@ -5,7 +5,7 @@ import html
 import os
 
 from . import compare, names, plots, units
-from .crossover import ALWAYS, CROSSES, LEADS_THEN_LOSES, NEVER, crossover, describe
+from .crossover import ALWAYS, CROSSES, NEVER, crossover, describe
 
 PASSES = ("forward", "forward+backward")
 BUSY_CORES = 0.15  # cores that other programs may use before the page warns
@@ -120,39 +120,37 @@ class Page:
         return tabs + bodies
 
     def answers(self, which, threads):
-        items = []
+        groups = {}
         for key in sorted(self.keys, key=lambda k: k[0] == "dense"):  # the mixers before the baseline
-            mixer, variant = key
-            if mixer == "attention":
+            mine = self.curve(*key, which, threads)
+            if key[0] == "attention" or not mine:
                 continue
-            mine = self.curve(mixer, variant, which, threads)
-            theirs, choice = self.rival("attention", variant, which, threads)
-            if not mine:
-                continue
+            theirs, choice = self.rival("attention", key[1], which, threads)
             c = crossover(mine, theirs)
-            value, note = describe(c)
+            span = f"{c['first'] or 0:,} to {c['last'] or 0:,}"
+            value, note = {ALWAYS: (f"from {c['first'] or 0:,} on", f"no crossover, {span}"),
+                           NEVER: ("none measured", f"slower, {span}")}.get(c["state"], describe(c))
             if c["state"] in (CROSSES, ALWAYS):
                 at = {r["L"]: r for r in theirs}
                 row = next(r for r in reversed(mine) if r["L"] in at)
-                note += f"; {at[row['L']]['ms'] / row['ms']:.3g}× its speed at L = {row['L']:,}"
-            if c["state"] == ALWAYS:
-                value = f"faster from {c['first']:,} on"
-                note = "no crossover measured: " + note
-            elif c["state"] in (NEVER, LEADS_THEN_LOSES):
-                value = f"not up to {c['last']:,}"
-                note = "no crossover measured: " + note
-            versus = " causal attention" if choice and names.is_causal(choice) else " full attention"
-            items.append(f'<li style="--at: var(--{self.style[key]["colour"]})"><div class="what">'
-                         f'{esc(names.title(*key))} against{versus}</div><div class="value">{esc(value)}</div>'
-                         f'<div class="note">{esc(note)}</div></li>')
-        return f'<ul class="answers">{"".join(items)}</ul>' if items else '<p class="soft">No rival was measured.</p>'
+                note += f" · {at[row['L']]['ms'] / row['ms']:.3g}× at {row['L']:,}"
+            versus = "causal attention" if choice and names.is_causal(choice) else "full attention"
+            groups.setdefault(versus, []).append(
+                f'<li style="--at: var(--{self.style[key]["colour"]})"><div class="line"><span>{esc(names.title(*key))}</span>'
+                f'<b>{esc(value)}</b></div><div class="note">{esc(note)}</div></li>')
+        if not groups:
+            return '<p class="soft">No rival was measured.</p>'
+        return "".join(f'<div class="versus">against {esc(versus)}</div><ul class="answers">{"".join(items)}</ul>'
+                       for versus, items in sorted(groups.items(), reverse=True)) + (
+                           '<div class="note soft">× is its speed over that of attention, at the longest length measured for '
+                           'both.</div>')
 
     def first_screen(self):
         def draw(key, which, threads):
             def value(r):
                 return r["tokens/s"], *(r["tokens/s"] * r["ms"] / t for t in reversed(r["spread_ms"]))
             svg = plots.lines(key, self.series(which, threads, value), "tokens per second", self.tip,
-                              label=f"Tokens per second against sequence length, {self.view_title(which, threads)}")
+                              label=f"Tokens per second against sequence length, {self.view_title(which, threads)}", height=5.3)
             if svg is None:
                 return None
             return (f'<div class="first"><section class="card"><h3>How fast is each mixer as the sequence grows?</h3>{svg}'

@@ -124,7 +124,7 @@ def lines(key, series, ylabel, describe, label, log=True, height=4.3, yformat=un
         return None
     chart = _Chart(key, 9.4, height)
     axes = chart.axes
-    chart.figure.subplots_adjust(left=0.085, right=0.765, top=0.97, bottom=0.135)
+    chart.figure.subplots_adjust(left=0.085, right=0.735, top=0.97, bottom=0.58 / height)
     _lengths_axis(axes, [p[0] for _, _, points in series for p in points])
     if log:
         axes.set_yscale("log")
