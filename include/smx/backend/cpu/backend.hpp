@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -89,8 +90,11 @@ template <class Pool = thread_pool> class cpu_backend {
     expects_extents("copy: y", y.ext, x.ext);
     using from = typename X::value_type;
     using to = typename Y::value_type;
-    map([](from v) { return static_cast<to>(static_cast<compute_t<to>>(static_cast<compute_t<from>>(v))); },
-        y, as_input(x));
+    if constexpr (std::is_same_v<from, to>)
+      map(identity{}, y, as_input(x));  // every bit, a NaN's payload too
+    else
+      map([](from v) { return static_cast<to>(static_cast<compute_t<to>>(static_cast<compute_t<from>>(v))); },
+          y, as_input(x));
   }
   template <class T>
   void reduce(reduction r, view<T const, 4, host_space> x, compute_t<T> beta, view<T, 4, host_space> y) {
@@ -140,9 +144,9 @@ template <class Pool = thread_pool> class cpu_backend {
   template <class F> void tiles(index_t n, std::size_t bytes_per_item, F const& body) {
     tiling const cut = how();
     index_t const per = cut.items(n, bytes_per_item), count = (n + per - 1) / per;
-    while (workers_.size() + 1 < static_cast<std::size_t>(cut.threads)) workers_.emplace_back(host_memory());
+    provide_workspaces();
     auto const work = [&](int t) {
-      serial sub(t == 0 ? ws_ : &workers_[static_cast<std::size_t>(t) - 1]);
+      serial sub(t == 0 ? ws_ : workers_[static_cast<std::size_t>(t) - 1].get());
       for (index_t i = cut.first_tile(count, t); i < cut.first_tile(count, t + 1); ++i) {
         auto frame = sub.scope();
         body(sub, i * per, std::min(per, n - i * per));
@@ -159,7 +163,7 @@ template <class Pool = thread_pool> class cpu_backend {
   /// The most bytes of workspace that were in use at once, of all threads together: what plan() says.
   std::size_t workspace_bytes() const {
     std::size_t bytes = ws_->peak();
-    for (workspace<host_space> const& w : workers_) bytes += w.peak();
+    for (auto const& w : workers_) bytes += w->peak();
     return bytes;
   }
 
@@ -169,6 +173,12 @@ template <class Pool = thread_pool> class cpu_backend {
   explicit cpu_backend(workspace<host_space>* ws) : own_(workspace<host_space>::measuring()), ws_(ws) {}
 
   static constexpr index_t entries_per_task = 16384;
+
+  /// A workspace for each thread but the caller's.
+  [[gnu::noinline]] void provide_workspaces() {
+    for (int n = static_cast<int>(workers_.size()) + 1; n < threads(); ++n)
+      workers_.push_back(std::make_unique<workspace<host_space>>(host_memory()));
+  }
 
   /// f(i) for i in [0, n), shared out over the threads.
   template <class F> void tasks(index_t n, F const& f) const {
@@ -229,7 +239,7 @@ template <class Pool = thread_pool> class cpu_backend {
   Pool pool_;
   workspace<host_space> own_;
   workspace<host_space>* ws_;
-  std::vector<workspace<host_space>> workers_;  // a deque would allocate in each tile's backend
+  std::vector<std::unique_ptr<workspace<host_space>>> workers_;  // empty, it allocates nothing
 };
 
 template <class> inline constexpr bool is_cpu_backend = false;
