@@ -14,6 +14,14 @@ constexpr view<std::add_const_t<T>, R, S> as_input(view<T, R, S> const& v) {
   return {v.ptr, v.ext, v.str};
 }
 
+/// Throws unless the last axis is contiguous, which is what gemm takes.
+template <class V>
+void expects_contiguous_rows(char const* argument, V const& v, location at = location::here()) {
+  constexpr int last = V::rank - 1;
+  expects_value(v.str[last] == 1 || v.ext[last] == 1, argument, "a contiguous last axis; stride", v.str[last],
+                at);
+}
+
 /// How many of n items with scratch of their own are taken at once by backends that take all they can: slabs
 /// of 64 MiB at most, one item at least.
 constexpr index_t slab_items(index_t n, std::size_t bytes_per_item) {
@@ -42,9 +50,9 @@ void check_gemm(op ta, op tb, A const& a, B const& b, C const& c, location at = 
   }
   expects_extents("gemm: op(a)", ea, {ea[0], ea[1], c.ext[2], ea[3]}, at);
   expects_extents("gemm: op(b)", eb, {eb[0], eb[1], ea[3], c.ext[3]}, at);
-  expects_value(a.str[3] == 1 || a.ext[3] == 1, "gemm: a", "a contiguous last axis; stride", a.str[3], at);
-  expects_value(b.str[3] == 1 || b.ext[3] == 1, "gemm: b", "a contiguous last axis; stride", b.str[3], at);
-  expects_value(c.str[3] == 1 || c.ext[3] == 1, "gemm: c", "a contiguous last axis; stride", c.str[3], at);
+  expects_contiguous_rows("gemm: a", a, at);
+  expects_contiguous_rows("gemm: b", b, at);
+  expects_contiguous_rows("gemm: c", c, at);
 }
 
 /// A view of extent 1 along an axis stands for every index of it.

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <limits>
 
+#include <smx/backend/shapes.hpp>
 #include <smx/backend/tuned.hpp>
 #include <smx/mixers/concept.hpp>
 
@@ -46,6 +47,8 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
   template <class A> struct state {
     array<A, T, 4> k, v;  // (B,Hkv,capacity,D or E)
     index_t length = 0;
+
+    std::size_t bytes() const { return k.bytes() + v.bytes(); }
   };
 
   template <class F, class... W> void for_each_weight(F&&, W&&...) const {}
@@ -72,6 +75,7 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
                out<B, T, 4> y) const {
     check(x);
     expects_extents("attention: y", y.ext, output_extents(x));
+    expects_contiguous_rows("attention: y", y);
     for_each_input(
         [&](char const*, auto const& v) {
           expects(!overlaps(v, y), "attention: y: expected memory apart from q, k and v, got an overlap");
@@ -94,9 +98,16 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
     expects_extents("attention: dk", dx.k.ext, x.k.ext);
     expects_extents("attention: dv", dx.v.ext, x.v.ext);
     expects_extents("attention: tape", t.y.ext, output_extents(x));
+    expects_contiguous_rows("attention: dy", dy);
     for_each_input(
         [&](char const*, auto const& d) {
-          expects(!overlaps(dy, d), "attention: dq, dk, dv: expected memory apart from dy, got an overlap");
+          for_each_input(
+              [&](char const*, auto const& v) {
+                expects(!overlaps(dy, d) && !overlaps(v, d),
+                        "attention: dq, dk, dv: expected memory apart from dy, q, k and v, got an overlap");
+              },
+              x);
+          expects_contiguous_rows("attention: dq, dk, dv", d);
         },
         dx);
     if (tuned(be, attention_backward_call<T, space_t<B>, MaskType>{mask, score_scale(x), x.q, x.k, x.v, t.y,
@@ -158,11 +169,7 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
     expects_extents("attention: v", x.v.ext, {x.q.ext[0], x.k.ext[1], x.k.ext[2], -1});
     expects_value(x.q.ext[1] % x.k.ext[1] == 0, "attention: q",
                   "a number of heads that is a multiple of the key heads", x.q.ext[1]);
-    for_each_input(
-        [](char const* name, auto const& v) {
-          expects_value(v.str[3] == 1 || v.ext[3] == 1, name, "a contiguous last axis; stride", v.str[3]);
-        },
-        x);
+    for_each_input([](char const* name, auto const& v) { expects_contiguous_rows(name, v); }, x);
   }
 
   /// Batch entry b with query heads as (key head, query heads that share it): (Hkv,G,L,D); keys: (Hkv,1,M,D).

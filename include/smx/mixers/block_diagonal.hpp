@@ -9,13 +9,15 @@
 
 #include <cmath>
 
+#include <smx/backend/shapes.hpp>
 #include <smx/mixers/concept.hpp>
 
 namespace smx {
 
 /// Shapes: x (B,H,L,D), y (B,H,L,D'), weight (G,ceil(D'/G),ceil(D/G)), bias (D') if any. shuffle: the padded
 /// input (G,C) is read as (C,G) first, so that every block sees every part of the input. Throws
-/// precondition_error for other extents, a last axis that is not contiguous, and y that overlaps x.
+/// precondition_error for other extents, a last axis that is not contiguous, y that overlaps x, dx that
+/// overlaps x or dy.
 template <Compute T> struct block_diagonal {
   using scalar = T;
   static constexpr traits about{
@@ -67,6 +69,7 @@ template <Compute T> struct block_diagonal {
                out<B, T, 4> y) const {
     check(a.x, w);
     expects_extents("block_diagonal: y", y.ext, output_extents(a));
+    expects_contiguous_rows("block_diagonal: y", y);
     expects(!overlaps(a.x, y), "block_diagonal: y: expected memory apart from x, got an overlap");
     auto frame = be.scope();
     auto const x = shuffled(be, a.x);
@@ -87,10 +90,15 @@ template <Compute T> struct block_diagonal {
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
     check(a.x, w);
-    check(a.x, dw);
+    expects_extents("block_diagonal: dweight", dw.weight.ext, w.weight.ext);
+    if (bias) expects_extents("block_diagonal: dbias", dw.bias.ext, w.bias.ext);
     expects_extents("block_diagonal: dy", dy.ext, output_extents(a));
     expects_extents("block_diagonal: dx", dx.x.ext, a.x.ext);
-    expects(!overlaps(dy, dx.x), "block_diagonal: dx: expected memory apart from dy, got an overlap");
+    expects_contiguous_rows("block_diagonal: dy", dy);
+    expects_contiguous_rows("block_diagonal: dx", dx.x);
+    expects_contiguous_rows("block_diagonal: dweight", dw.weight);
+    expects(!overlaps(dy, dx.x) && !overlaps(a.x, dx.x),
+            "block_diagonal: dx: expected memory apart from dy and x, got an overlap");
     auto frame = be.scope();
     auto const x = shuffled(be, a.x);
     auto const to = shuffle ? be.template scratch<T>(x.ext) : dx.x;  // (B,H,L,D), padded if shuffled
@@ -126,9 +134,9 @@ template <Compute T> struct block_diagonal {
   template <class X, class W> void check(X const& x, W const& w) const {
     check_options();
     expects_extents("block_diagonal: x", x.ext, {-1, -1, -1, channels});
-    expects_value(x.str[3] == 1 || x.ext[3] == 1, "block_diagonal: x", "a contiguous last axis; stride",
-                  x.str[3]);
+    expects_contiguous_rows("block_diagonal: x", x);
     expects_extents("block_diagonal: weight", w.weight.ext, {blocks, block_out(), block_in()});
+    expects_contiguous_rows("block_diagonal: weight", w.weight);
     if (bias) expects_extents("block_diagonal: bias", w.bias.ext, {output()});
   }
 

@@ -56,9 +56,11 @@ plan_report run_plan(tiling const& how, char const* backend, M const& m, extents
   M::for_each_input(
       [&](char const* name, auto& read, auto& written) {
         if (next >= N) return;
-        read = {nullptr, ext[next]};
-        written = {nullptr, ext[next]};
-        report.inputs += checked_bytes<T>(ext[next++], name);
+        extents<R> const& given = ext[next++];
+        if (given == extents<R>{}) return;
+        read = {nullptr, given};
+        written = {nullptr, given};
+        report.inputs += checked_bytes<T>(given, name);
       },
       x, dx);
   expects_value(next == N, "plan", "no more extents than the mixer has inputs", static_cast<index_t>(N));
@@ -96,7 +98,7 @@ plan_report run_plan(tiling const& how, char const* backend, M const& m, extents
 }  // namespace detail
 
 /// The plan of the recipe, whatever the backend: plan(mix, x.extents()), plan(attention, q.extents(),
-/// k.extents(), v.extents()).
+/// k.extents(), v.extents()). Extents of zeros leave an optional input out.
 template <MixerValue M, class... E> plan_report plan(M const& m, E const&... ext) {
   extents<4> const all[] = {ext...};
   return detail::run_plan<plan_backend<>>(tiling{}, "any backend (the recipe)", m, all);

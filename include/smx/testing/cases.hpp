@@ -25,7 +25,10 @@
 /// Optional:
 /// sees(m, x, input, row, position)   whether position `position` of input number `input` may reach row
 ///            `row`. Without it: every one, or, for causal mixers, position <= row.
+/// reaches(m, x, input, row, position)   whether a change there must change the row. Without it: as sees.
+///            (A softmax over one key does not depend on the key, though it reads it.)
 /// prefix(m, w, n)   the mixer of the first n rows and its weights, as a pair. Without it: the same ones.
+/// logarithms  how many factors log L the flops may have beside L^e; 1 without it.
 /// heads_alike = false   for mixers whose heads differ in their weights.
 #pragma once
 
@@ -61,6 +64,15 @@ template <class M> bool sees(M const& m, host_inputs<M> const& x, int input, ind
     return cases<M>::sees(m, x, input, row, position);
   else
     return M::about.causality == causality::none || position <= row;
+}
+
+/// Whether a change of that position must change the row.
+template <class M>
+bool reaches(M const& m, host_inputs<M> const& x, int input, index_t row, index_t position) {
+  if constexpr (requires { cases<M>::reaches(m, x, input, row, position); })
+    return cases<M>::reaches(m, x, input, row, position);
+  else
+    return sees(m, x, input, row, position);
 }
 
 }  // namespace smx::testing

@@ -20,8 +20,8 @@ namespace smx::testing {
 
 /// Runs check_mixer and turns each verdict into an assertion; a failure says which law, mixer, extents and
 /// backend.
-template <HasCases M, class Backends, class Count = not_counted>
-void conforms(Backends const& backends, Count const& allocations = {}) {
+template <HasCases M, class Backends>
+void conforms(Backends const& backends, long (*allocations)() = nullptr) {
   check_mixer<M>(backends, allocations, [](std::string const& what, verdict const& found) {
     if (found)
       FAIL_CHECK(what << "\n  " << *found);

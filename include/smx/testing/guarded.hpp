@@ -21,7 +21,8 @@ inline char const* layout_name(layout how) {
 }
 
 /// Owns memory for a view of extents `ext`; every cell starts as `mark`. Arrays of other ranks than four take
-/// `gaps` for length_major and channel_major, and contiguous for broadcast.
+/// `gaps` for length_major, contiguous for broadcast, and for channel_major exchange their last two axes (one
+/// axis: every other cell).
 template <class T, int R> class guarded {
  public:
   guarded() = default;
@@ -29,14 +30,19 @@ template <class T, int R> class guarded {
     int order[R];  // axes, innermost first
     for (int r = 0; r < R; ++r) order[r] = R - 1 - r;
     bool gaps = how == layout::gaps;
+    index_t pitch = 1;
     if constexpr (R == 4) {
       if (how == layout::length_major) order[1] = 1, order[2] = 0, order[3] = 2;
-      if (how == layout::channel_major) order[0] = 2, order[1] = 3;
     } else {
-      gaps = gaps || how == layout::length_major || how == layout::channel_major;
+      gaps = gaps || how == layout::length_major;
+    }
+    if (how == layout::channel_major) {
+      if constexpr (R == 1)
+        pitch = 2;
+      else
+        order[0] = R - 2, order[1] = R - 1;
     }
     extents<R> str{};
-    index_t pitch = 1;
     for (int r = 0; r < R; ++r) {
       str[order[r]] = pitch;
       pitch *= ext[order[r]];
@@ -77,8 +83,8 @@ struct guards_in {
 };
 
 /// Every argument of one training run in guarded arrays: inputs, weights and dy between NaNs, outputs between
-/// numbers that nobody computes. `arrays` is the layout of those with four axes; weights take gaps between
-/// their rows unless `arrays` is contiguous.
+/// numbers that nobody computes. The arguments are numbered: inputs, gradients of inputs, y, dy, weights,
+/// gradients of weights.
 template <class M> struct guarded_run {
   using T = typename M::scalar;
   static constexpr T mark = T(-7.40625e+11);
@@ -90,35 +96,17 @@ template <class M> struct guarded_run {
   typename M::template inputs<writes_in<host_space>> dx;
   typename M::template weights<reads_in<host_space>> w;
   typename M::template weights<writes_in<host_space>> dw;
+  int count = 0;  ///< of arguments
 
-  template <class Problem> guarded_run(Problem const& p, layout inputs) {
-    layout const outputs = inputs == layout::broadcast ? layout::contiguous : inputs;
-    layout const rows = inputs == layout::contiguous ? layout::contiguous : layout::gaps;
-    M::for_each_input(
-        [&](char const*, auto const& from, auto& cells, auto& read, auto& grad, auto& write) {
-          if (from.size() == 0) return;
-          cells = {from.ext, inputs, quiet_nan<T>};
-          copy_entries(from, cells.write());
-          read = cells.read();
-          grad = {from.ext, outputs, mark};
-          fill(grad.write(), quiet_nan<T>);
-          write = grad.write();
-        },
-        p.x(), x_cells, x, dx_cells, dx);
-    p.mixer.for_each_weight(
-        [&](auto const& info, auto const& from, auto& cells, auto& read, auto& grad, auto& write) {
-          cells = {info.ext, rows, quiet_nan<T>};
-          copy_entries(from, cells.write());
-          read = cells.read();
-          grad = {info.ext, rows, mark};
-          fill(grad.write(), T(0));
-          write = grad.write();
-        },
-        p.w(), w_cells, w, dw_cells, dw);
-    y = {p.output, outputs, mark};
-    fill(y.write(), quiet_nan<T>);
-    dy = {p.output, outputs, quiet_nan<T>};
-    copy_entries(p.dy(), dy.write());
+  /// Everything in `how`: outputs contiguous where it is `broadcast`; weights with gaps, or contiguous where
+  /// it is that.
+  template <class Problem> guarded_run(Problem const& p, layout how) {
+    build(p, how, how == layout::broadcast ? layout::contiguous : how,
+          how == layout::contiguous ? layout::contiguous : layout::gaps, -1, how);
+  }
+  /// Argument number `one` in `how`, the others contiguous.
+  template <class Problem> guarded_run(Problem const& p, int one, layout how) {
+    build(p, layout::contiguous, layout::contiguous, layout::contiguous, one, how);
   }
 
   /// Says what was written outside its array.
@@ -142,6 +130,46 @@ template <class M> struct guarded_run {
         },
         w_cells, dw_cells);
     return bad;
+  }
+
+ private:
+  template <class Problem>
+  void build(Problem const& p, layout inputs, layout outputs, layout rows, int one, layout special) {
+    auto const choose = [&](layout usual) { return count++ == one ? special : usual; };
+    M::for_each_input(
+        [&](char const*, auto const& from, auto& cells, auto& read) {
+          if (from.size() == 0) return;
+          cells = {from.ext, choose(inputs), quiet_nan<T>};
+          copy_entries(from, cells.write());
+          read = cells.read();
+        },
+        p.x(), x_cells, x);
+    M::for_each_input(
+        [&](char const*, auto const& from, auto& cells, auto& write) {
+          if (from.size() == 0) return;
+          cells = {from.ext, choose(outputs), mark};
+          fill(cells.write(), quiet_nan<T>);
+          write = cells.write();
+        },
+        p.x(), dx_cells, dx);
+    y = {p.output, choose(outputs), mark};
+    fill(y.write(), quiet_nan<T>);
+    dy = {p.output, choose(outputs), quiet_nan<T>};
+    copy_entries(p.dy(), dy.write());
+    p.mixer.for_each_weight(
+        [&](auto const& info, auto const& from, auto& cells, auto& read) {
+          cells = {info.ext, choose(rows), quiet_nan<T>};
+          copy_entries(from, cells.write());
+          read = cells.read();
+        },
+        p.w(), w_cells, w);
+    p.mixer.for_each_weight(
+        [&](auto const& info, auto& cells, auto& write) {
+          cells = {info.ext, choose(rows), mark};
+          fill(cells.write(), T(0));
+          write = cells.write();
+        },
+        dw_cells, dw);
   }
 };
 

@@ -7,6 +7,7 @@
 #include <smx/backend/reference.hpp>
 #include <smx/testing/cases.hpp>
 #include <smx/testing/numbers.hpp>
+#include <smx/testing/runner.hpp>
 
 namespace smx::testing {
 
@@ -48,14 +49,15 @@ template <class M> struct problem {
   static_assert(M::input_count >= 1);
 
   M mixer;
-  std::vector<smx::extents<4>> ext;  ///< of the inputs that are there
+  std::vector<smx::extents<4>> ext;      ///< of the inputs that are there
+  std::vector<smx::extents<4>> all_ext;  ///< as in the example: {} for an input that is left out
   bool small;
   arguments<M> given;
   smx::extents<4> output;
   tensor<scalar, 4> upstream;  // (B,H,L,D) of the output
 
   explicit problem(example<M> const& e, std::uint64_t seed = 1)
-      : mixer(e.mixer), small(e.small), given{zero_weights(mixer), {}} {
+      : mixer(e.mixer), all_ext(e.inputs), small(e.small), given{zero_weights(mixer), {}} {
     std::uint64_t stream = 0;
     mixer.for_each_weight(
         [&](auto const& info, auto const& to) {  // constants too are random: 0 would hide a wrong gradient
@@ -83,41 +85,17 @@ template <class M> struct problem {
   view<scalar const, 4, host_space> dy() const { return upstream.cview(); }
 };
 
-template <class B>
-concept HostBackend = std::same_as<space_t<B>, host_space>;
-
-/// y = M x without a tape, in a frame of its own.
-template <HostBackend B, class M>
-void forward_into(B& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x,
-                  view<typename M::scalar, 4, host_space> y) {
-  auto frame = be.scope();
-  m.forward(be, w, x, tape_of<M, B>{}, y);
-  be.synchronize();
-}
-
-/// Forward with a tape, and backward, in one frame.
-template <HostBackend B, class M>
-void train_into(B& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x,
-                view<typename M::scalar const, 4, host_space> dy, view<typename M::scalar, 4, host_space> y,
-                weights_out<M, B> const& dw, inputs_out<M, B> const& dx) {
-  auto frame = be.scope();
-  auto const tape = m.make_tape(be, x);
-  m.forward(be, w, x, tape, y);
-  m.backward(be, w, x, tape, dy, dw, dx);
-  be.synchronize();
-}
-
 /// The output for these arguments. What forward does not write stays NaN.
-template <HostBackend B, class M>
-tensor<typename M::scalar, 4> forward_tensor(B& be, M const& m, host_weights<M> const& w,
+template <class M>
+tensor<typename M::scalar, 4> forward_tensor(runner<M> const& be, M const& m, host_weights<M> const& w,
                                              host_inputs<M> const& x) {
   tensor<typename M::scalar, 4> y(m.output_extents(x));
   fill(y.view(), quiet_nan<typename M::scalar>);
-  forward_into(be, m, w, x, y.view());
+  be.forward(m, w, x, y.view());
   return y;
 }
-template <HostBackend B, class M>
-numbers forward_values(B& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x) {
+template <class M>
+numbers forward_values(runner<M> const& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x) {
   return values(forward_tensor(be, m, w, x).cview());
 }
 
@@ -159,17 +137,21 @@ template <class M> struct gradient_memory {
   }
 };
 
-template <HostBackend B, class M>
-training_values train(B& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x,
+template <class M>
+training_values train(runner<M> const& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x,
                       view<typename M::scalar const, 4, host_space> dy) {
   gradient_memory<M> g(m, x);
   tensor<typename M::scalar, 4> y(m.output_extents(x));
   fill(y.view(), quiet_nan<typename M::scalar>);
-  train_into(be, m, w, x, dy, y.view(), g.dw.write(), g.dx);
+  be.train(m, w, x, dy, y.view(), g.dw.write(), g.dx);
   return {values(y.cview()), g.read(m)};
 }
-template <HostBackend B, class M> training_values train(B& be, problem<M> const& p) {
+template <class M> training_values train(runner<M> const& be, problem<M> const& p) {
   return train(be, p.mixer, p.w(), p.x(), p.dy());
+}
+
+template <class M> runner<M> on_reference() {
+  return runner<M>::on([] { return reference_backend(); });
 }
 
 /// The oracle's output and the rounding error that is allowed to each entry.
@@ -207,8 +189,7 @@ template <HasCases M> gradient_values gradient_tolerances(problem<M> const& p) {
         a.inputs);
     auto dy = p.upstream.clone();
     make_absolute(dy.view());
-    reference_backend be;
-    bound = train(be, p.mixer, a.w(), a.x(), dy.cview()).g;
+    bound = train(on_reference<M>(), p.mixer, a.w(), a.x(), dy.cview()).g;
     double const terms = cases<M>::terms(p.mixer, p.x());
     for (numbers& one : bound.dx) one = scaled(one, terms);
     // a weight collects at most one more term for each entry of the output
@@ -218,22 +199,6 @@ template <HasCases M> gradient_values gradient_tolerances(problem<M> const& p) {
     for (numbers& one : *group)
       for (double& b : one) b = b * std::numeric_limits<T>::epsilon() + std::numeric_limits<T>::denorm_min();
   return bound;
-}
-
-/// Names of the weights and of the inputs that are there.
-template <class M> std::vector<std::string> weight_names(M const& m) {
-  std::vector<std::string> names;
-  m.for_each_weight([&](auto const& info) { names.emplace_back(info.name); });
-  return names;
-}
-template <class M> std::vector<std::string> input_names(host_inputs<M> const& x) {
-  std::vector<std::string> names;
-  M::for_each_input(
-      [&](char const* name, auto const& one) {
-        if (one.size() > 0) names.emplace_back(name);
-      },
-      x);
-  return names;
 }
 
 }  // namespace smx::testing

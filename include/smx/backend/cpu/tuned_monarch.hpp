@@ -78,6 +78,8 @@ bool smx_tuned(B& be, monarch_backward_call<T, S> const& c) {
   using namespace tuned_monarch;
   using namespace cpu_kernels;
   if (!rows_contiguous(c.x) || !rows_contiguous(c.dy) || !rows_contiguous(c.dx)) return false;
+  if (!is_contiguous(c.w1) || !is_contiguous(c.w2) || !is_contiguous(c.dw1) || !is_contiguous(c.dw2))
+    return false;
   int const mixed = c.channels ? 3 : 2;
   auto const z = sizes(c.w1, c.w2, c.x.ext[mixed], c.dy.ext[mixed]);
   index_t const columns = c.x.ext[5 - mixed], width = cpu_kernels::monarch_tile_columns<T>(z);

@@ -3,24 +3,11 @@
 #pragma once
 
 #include <algorithm>
-#include <cctype>
-#include <cstring>
 
+#include <smx/testing/names.hpp>
 #include <smx/testing/problem.hpp>
 
 namespace smx::testing {
-
-/// Whether what a precondition_error says before "expected" contains one of the names as a word.
-inline bool names_one_of(std::string const& message, std::vector<std::string> const& names) {
-  std::string const head = message.substr(0, message.find("expected"));
-  auto const word = [&](std::size_t at) {
-    return at < head.size() && (std::isalnum(static_cast<unsigned char>(head[at])) != 0 || head[at] == '_');
-  };
-  for (std::string const& name : names)
-    for (std::size_t at = head.find(name); at != std::string::npos; at = head.find(name, at + 1))
-      if ((at == 0 || !word(at - 1)) && !word(at + name.size())) return true;
-  return false;
-}
 
 /// A view and memory for any of its extents to be one larger, so that a missing check is a failure here and
 /// not a fault.
@@ -88,7 +75,7 @@ namespace smx::testing::laws {
 /// Each extent of each input, weight, output and gradient, made one larger, one smaller, 0 and -1: throws
 /// precondition_error that names the argument (for an input: it or the array that it no longer fits), before
 /// anything is written.
-template <HostBackend B, HasCases M> verdict bad_extents_throw(B& be, problem<M> const& p) {
+template <HasCases M> verdict bad_extents_throw(runner<M> const& be, problem<M> const& p) {
   bad_call<M> call(p);
   std::vector<std::string> const inputs = input_names<M>(p.x());
   numbers const untouched = call.outputs(p.mixer);
@@ -120,10 +107,7 @@ template <HostBackend B, HasCases M> verdict bad_extents_throw(B& be, problem<M>
         v = good;
       }
   };
-  auto const forward = [&] {
-    auto frame = be.scope();
-    p.mixer.forward(be, call.w, call.x, tape_of<M, B>{}, call.y);
-  };
+  auto const forward = [&] { be.forward(p.mixer, call.w, call.x, call.y); };
   auto const fits = [&](std::string const& own, std::initializer_list<char const*> others) {
     std::vector<std::string> names{own};
     names.insert(names.end(), inputs.begin(), inputs.end());
@@ -143,16 +127,9 @@ template <HostBackend B, HasCases M> verdict bad_extents_throw(B& be, problem<M>
   spoil("y", {"y"}, call.y, forward);
   if (bad) return bad;
 
-  // the tape is that of the good arguments
-  auto frame = be.scope();
-  auto const tape = p.mixer.make_tape(be, call.x);
-  {
-    tensor<typename M::scalar, 4> y(p.output);
-    p.mixer.forward(be, call.w, call.x, tape, y.view());
-  }
+  bad_call<M> const good(p);  // whose tape backward is given
   auto const backward = [&] {
-    auto inner = be.scope();
-    p.mixer.backward(be, call.w, call.x, tape, call.dy, call.dw, call.dx);
+    be.backward_on_tape_of(p.mixer, good.w, good.x, good.y, call.w, call.x, call.dy, call.dw, call.dx);
   };
   M::for_each_input(
       [&](char const* name, auto& v, auto& dv) {
@@ -174,9 +151,8 @@ template <HostBackend B, HasCases M> verdict bad_extents_throw(B& be, problem<M>
 
 /// An output in the memory of an argument that is read: throws and names it, or gives the right result.
 /// y on each input, each input's gradient on dy and on the input.
-template <HostBackend B, HasCases M> verdict overlaps_throw(B& be, problem<M> const& p) {
+template <HasCases M> verdict overlaps_throw(runner<M> const& be, problem<M> const& p) {
   using T = typename M::scalar;
-  reference_backend slow;
   expectation const want = expected(p);
   training_values const trained = train(be, p);
   gradient_values const allowed = gradient_tolerances(p);
@@ -201,7 +177,7 @@ template <HostBackend B, HasCases M> verdict overlaps_throw(B& be, problem<M> co
     };
     try {
       view<T, 4, host_space> const y(memory.data(), p.output);
-      forward_into(be, p.mixer, p.w(), place(), y);
+      be.forward(p.mixer, p.w(), place(), y);
       if (auto bad = within("y in the memory of an input", values(y), want.y, want.tolerance)) return bad;
     } catch (precondition_error const& e) {
       if (!names_one_of(e.what(), {"y"})) return text("y in the memory of an input: %s", e.what());
@@ -225,7 +201,7 @@ template <HostBackend B, HasCases M> verdict overlaps_throw(B& be, problem<M> co
           },
           g.dx);
       try {
-        train_into(be, p.mixer, p.w(), x, dy, y.view(), g.dw.write(), g.dx);
+        be.train(p.mixer, p.w(), x, dy, y.view(), g.dw.write(), g.dx);
         gradient_values const got = g.read(p.mixer);
         for (std::size_t i = 0; i < got.dw.size(); ++i)
           if (auto bad = within(what, got.dw[i], trained.g.dw[i], scaled(allowed.dw[i], 2))) return bad;
@@ -241,12 +217,11 @@ template <HostBackend B, HasCases M> verdict overlaps_throw(B& be, problem<M> co
 
 /// backward with a tape that recorded nothing throws and names it; mixers that need no tape give the right
 /// gradients.
-template <HostBackend B, HasCases M> verdict empty_tape_throws(B& be, problem<M> const& p) {
+template <HasCases M> verdict empty_tape_throws(runner<M> const& be, problem<M> const& p) {
   gradient_memory<M> g(p.mixer, p.x());
   gradient_values const want = train(be, p).g;
   try {
-    auto frame = be.scope();
-    p.mixer.backward(be, p.w(), p.x(), tape_of<M, B>{}, p.dy(), g.dw.write(), g.dx);
+    be.backward_without_tape(p.mixer, p.w(), p.x(), p.dy(), g.dw.write(), g.dx);
   } catch (precondition_error const& e) {
     return names_one_of(e.what(), {"tape"}) ? holds : verdict(text("an empty tape: %s", e.what()));
   }

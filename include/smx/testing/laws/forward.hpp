@@ -2,23 +2,24 @@
 /// \file  Laws of the forward pass: equals the oracle, does not depend on a tape, runs twice the same.
 #pragma once
 
+#include <smx/testing/names.hpp>
 #include <smx/testing/problem.hpp>
 
 namespace smx::testing::laws {
 
 /// forward equals the dense mixing matrix times the input, within the rounding error of its sums.
-template <HostBackend B, HasCases M> verdict forward_equals_oracle(B& be, problem<M> const& p) {
+template <HasCases M> verdict forward_equals_oracle(runner<M> const& be, problem<M> const& p) {
   expectation const want = expected(p);
   return within("y", forward_values(be, p.mixer, p.w(), p.x()), want.y, want.tolerance);
 }
 
 /// A tape records; it does not change a bit of the output.
-template <HostBackend B, HasCases M> verdict tape_changes_nothing(B& be, problem<M> const& p) {
+template <HasCases M> verdict tape_changes_nothing(runner<M> const& be, problem<M> const& p) {
   return identical("y with a tape", train(be, p).y, forward_values(be, p.mixer, p.w(), p.x()));
 }
 
 /// The second run gives the bits of the first: output and gradients.
-template <HostBackend B, HasCases M> verdict repeats(B& be, problem<M> const& p) {
+template <HasCases M> verdict repeats(runner<M> const& be, problem<M> const& p) {
   training_values const first = train(be, p), second = train(be, p);
   if (auto bad = identical("y of the second run", second.y, first.y)) return bad;
   for (std::size_t i = 0; i < first.g.dw.size(); ++i)
@@ -31,7 +32,7 @@ template <HostBackend B, HasCases M> verdict repeats(B& be, problem<M> const& p)
 /// Where rows of the mixing matrix are normalised: values that are all equal come out unchanged, and a row
 /// that sees one position only is that position's value. The values are the input named "v", else the last
 /// one; value head = floor(h Hv / H). The oracle's tolerance holds here too.
-template <HostBackend B, HasCases M> verdict normalised_rows(B& be, problem<M> const& p) {
+template <HasCases M> verdict normalised_rows(runner<M> const& be, problem<M> const& p) {
   if constexpr (!M::about.normalised) {
     return holds;
   } else {

@@ -2,6 +2,7 @@
 /// \file  Laws of the backward pass: the adjoint of forward, accumulation, what is written and what is not.
 #pragma once
 
+#include <smx/testing/names.hpp>
 #include <smx/testing/problem.hpp>
 
 namespace smx::testing::laws {
@@ -10,7 +11,7 @@ namespace smx::testing::laws {
 /// differences with steps h and h/2, extrapolated. Mixers in double only: float has too few digits for a
 /// difference. Tolerance: the rounding of forward divided by the step, that of backward, and the difference
 /// between the two step sizes, which is more than what the extrapolation leaves.
-template <HostBackend B, HasCases M> verdict backward_is_adjoint(B& be, problem<M> const& p) {
+template <HasCases M> verdict backward_is_adjoint(runner<M> const& be, problem<M> const& p) {
   if constexpr (!std::same_as<typename M::scalar, double>) {
     return holds;
   } else {
@@ -68,9 +69,9 @@ template <HostBackend B, HasCases M> verdict backward_is_adjoint(B& be, problem<
 }
 
 /// Gradients equal those of the reference backend, within the rounding error of both.
-template <HostBackend B, HasCases M> verdict gradients_equal_reference(B& be, problem<M> const& p) {
-  reference_backend slow;
-  gradient_values const got = train(be, p).g, want = train(slow, p).g, allowed = gradient_tolerances(p);
+template <HasCases M> verdict gradients_equal_reference(runner<M> const& be, problem<M> const& p) {
+  gradient_values const got = train(be, p).g, want = train(on_reference<M>(), p).g,
+                        allowed = gradient_tolerances(p);
   auto const weights = weight_names(p.mixer), inputs = input_names<M>(p.x());
   for (std::size_t i = 0; i < weights.size(); ++i)
     if (auto bad = within(("d" + weights[i]).c_str(), got.dw[i], want.dw[i], scaled(allowed.dw[i], 2)))
@@ -83,14 +84,14 @@ template <HostBackend B, HasCases M> verdict gradients_equal_reference(B& be, pr
 
 /// Weight gradients are added to what is there, input gradients replace it, and weights, inputs and the
 /// upstream gradient keep their bits.
-template <HostBackend B, HasCases M> verdict gradients_accumulate(B& be, problem<M> const& p) {
+template <HasCases M> verdict gradients_accumulate(runner<M> const& be, problem<M> const& p) {
   using T = typename M::scalar;
   arguments<M> const given = p.given.clone(p.mixer);
   tensor<T, 4> const dy = p.upstream.clone();
   tensor<T, 4> y(p.output);
   gradient_memory<M> g(p.mixer, given.x());
   auto const run = [&] {
-    train_into(be, p.mixer, given.w(), given.x(), dy.cview(), y.view(), g.dw.write(), g.dx);
+    be.train(p.mixer, given.w(), given.x(), dy.cview(), y.view(), g.dw.write(), g.dx);
     return g.read(p.mixer);
   };
   gradient_values const once = run(), twice = run(), allowed = gradient_tolerances(p);

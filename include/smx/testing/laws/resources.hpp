@@ -10,21 +10,6 @@
 
 namespace smx::testing {
 
-/// The plan of what `be` runs, or of the recipe where the backend has no planner of its own.
-template <class B, class M> plan_report planned(B const& be, M const& m, std::vector<extents<4>> const& ext) {
-  plan_report report;
-  auto const with = [&]<std::size_t... I>(std::index_sequence<I...>) {
-    if (sizeof...(I) != ext.size()) return;
-    if constexpr (requires { be.how(); })
-      report = plan(be, m, ext[I]...);
-    else
-      report = plan(m, ext[I]...);
-  };
-  [&]<std::size_t... N>(std::index_sequence<N...>) { (with(std::make_index_sequence<N + 1>{}), ...); }
-  (std::make_index_sequence<static_cast<std::size_t>(M::input_count)>{});
-  return report;
-}
-
 /// A block for a borrowed workspace, every byte 0xFF (a NaN in every float), with marked bytes around it.
 class poisoned_block {
  public:
@@ -34,7 +19,8 @@ class poisoned_block {
     first_ = zone + (memory_alignment - start % memory_alignment) % memory_alignment;
     std::fill_n(cells_.begin() + static_cast<std::ptrdiff_t>(first_), bytes, std::byte{0xFF});
   }
-  workspace<host_space> space() { return {cells_.data() + first_, bytes_}; }
+  void* block() { return cells_.data() + first_; }
+  std::size_t bytes() const { return bytes_; }
   verdict intact() const {
     for (std::size_t i = 0; i < cells_.size(); ++i)
       if ((i < first_ || i >= first_ + bytes_) && cells_[i] != std::byte{0xA5})
@@ -54,7 +40,7 @@ class poisoned_block {
 namespace smx::testing::laws {
 
 /// A fresh backend uses exactly the workspace that the plan says: forward, and training. `make()` gives one.
-template <class Make, HasCases M> verdict workspace_is_planned(Make const& make, problem<M> const& p) {
+template <HasCases M> verdict workspace_is_planned(maker<M> const& make, problem<M> const& p) {
   auto const compare = [](char const* pass, std::size_t used, std::size_t plan) -> verdict {
     if (used == plan) return holds;
     return text("%s used %zu bytes of workspace, the plan says %zu", pass, used, plan);
@@ -62,33 +48,34 @@ template <class Make, HasCases M> verdict workspace_is_planned(Make const& make,
   {
     auto be = make();
     forward_values(be, p.mixer, p.w(), p.x());
-    if (auto bad = compare("forward", be.workspace_bytes(), planned(be, p.mixer, p.ext).forward.workspace))
+    if (auto bad = compare("forward", be.workspace_bytes(), be.planned(p.mixer, p.all_ext).forward.workspace))
       return bad;
   }
   auto be = make();
   train(be, p);
-  return compare("training", be.workspace_bytes(), planned(be, p.mixer, p.ext).training.workspace);
+  return compare("training", be.workspace_bytes(), be.planned(p.mixer, p.all_ext).training.workspace);
 }
 
 /// In a caller's block of exactly the planned size, filled with NaN, the results have the bits of any other
 /// run; nothing is written or read outside the block or outside an argument; a block one grain smaller
-/// throws. For backends that take a workspace: `make(workspace)`.
-template <class Make, HasCases M> verdict stays_in_its_memory(Make const& make, problem<M> const& p) {
+/// throws. Backends that
+/// take no workspace run in their own.
+template <HasCases M> verdict stays_in_its_memory(maker<M> const& make, problem<M> const& p) {
   auto plain = make();
-  plan_report const plan = planned(plain, p.mixer, p.ext);
+  plan_report const plan = plain.planned(p.mixer, p.all_ext);
   training_values const want = train(plain, p);
   numbers const y = forward_values(plain, p.mixer, p.w(), p.x());
 
-  auto const check = [&](auto& be, auto const& block) -> verdict {
+  auto const check = [&](runner<M> const& be, poisoned_block const& block) -> verdict {
     guarded_run<M> run(p, layout::contiguous);
-    forward_into(be, p.mixer, run.w, run.x, run.y.write());
+    be.forward(p.mixer, run.w, run.x, run.y.write());
     if (auto bad = block.intact()) return bad;
     if (auto bad = run.intact(p.mixer)) return bad;
     return identical("y between marked cells", values(run.y.read()), y);
   };
-  auto const check_training = [&](auto& be, auto const& block) -> verdict {
+  auto const check_training = [&](runner<M> const& be, poisoned_block const& block) -> verdict {
     guarded_run<M> run(p, layout::contiguous);
-    train_into(be, p.mixer, run.w, run.x, run.dy.read(), run.y.write(), run.dw, run.dx);
+    be.train(p.mixer, run.w, run.x, run.dy.read(), run.y.write(), run.dw, run.dx);
     if (auto bad = block.intact()) return bad;
     if (auto bad = run.intact(p.mixer)) return bad;
     verdict bad;
@@ -108,25 +95,19 @@ template <class Make, HasCases M> verdict stays_in_its_memory(Make const& make, 
         run.dx);
     return in_context("gradient, between marked cells", bad);
   };
-  if constexpr (!std::invocable<Make const&, workspace<host_space>>) {
+  if (!make.takes_workspace()) {
     poisoned_block const none(0);
     if (auto bad = check(plain, none)) return bad;
     return check_training(plain, none);
   } else {
     poisoned_block forward_block(plan.forward.workspace), training_block(plan.training.workspace);
-    {
-      auto be = make(forward_block.space());
-      if (auto bad = check(be, forward_block)) return bad;
-    }
-    {
-      auto be = make(training_block.space());
-      if (auto bad = check_training(be, training_block)) return bad;
-    }
+    auto const in = [&](poisoned_block& b) { return make.inside(b.block(), b.bytes()); };
+    if (auto bad = check(in(forward_block), forward_block)) return bad;
+    if (auto bad = check_training(in(training_block), training_block)) return bad;
     if (plan.training.workspace < memory_alignment) return holds;
     poisoned_block small(plan.training.workspace - memory_alignment);
-    auto be = make(small.space());
     try {
-      train(be, p);
+      train(in(small), p);
     } catch (precondition_error const&) { return small.intact(); }
     return text("a workspace %zu bytes smaller than planned did not throw", memory_alignment);
   }
@@ -134,26 +115,26 @@ template <class Make, HasCases M> verdict stays_in_its_memory(Make const& make, 
 
 /// After a first call, forward, training and step allocate nothing. `allocations()` counts the allocations of
 /// the process so far.
-template <HostBackend B, HasCases M, class Count>
-verdict allocates_nothing(B& be, problem<M> const& p, Count const& allocations) {
+template <HasCases M>
+verdict allocates_nothing(runner<M> const& be, problem<M> const& p, long (*allocations)()) {
   using T = typename M::scalar;
   tensor<T, 4> y(p.output);
   gradient_memory<M> g(p.mixer, p.x());
   auto const counted = [&](char const* pass, auto const& run) -> verdict {
-    auto const before = allocations();
+    long const before = allocations();
     run();
-    auto const made = allocations() - before;
+    long const made = allocations() - before;
     if (made == 0) return holds;
     return text("%s allocated %lld times after its first call", pass, static_cast<long long>(made));
   };
-  auto const training = [&] { train_into(be, p.mixer, p.w(), p.x(), p.dy(), y.view(), g.dw.write(), g.dx); };
+  auto const training = [&] { be.train(p.mixer, p.w(), p.x(), p.dy(), y.view(), g.dw.write(), g.dx); };
   auto const x = p.x();
-  auto const forward = [&] { forward_into(be, p.mixer, p.w(), x, y.view()); };
+  auto const forward = [&] { be.forward(p.mixer, p.w(), x, y.view()); };
   forward();
   training();
   if (auto bad = counted("forward", forward)) return bad;
   if (auto bad = counted("training", training)) return bad;
-  if constexpr (StreamingMixer<M, B>) {
+  if constexpr (M::about.streaming) {
     for (extents<4> const& e : p.ext)
       if (e[2] != p.output[2]) return holds;
     auto const token = [&](index_t at) {
@@ -166,15 +147,14 @@ verdict allocates_nothing(B& be, problem<M> const& p, Count const& allocations) 
       return one;
     };
     // every step but the first of a state: some of them do more than others
-    auto state = p.mixer.make_state(be, p.w(), x, p.output[2]);
+    auto state = be.make_state(p.mixer, p.w(), x, p.output[2]);
     auto const run = [&](index_t from, index_t to) {
       for (index_t at = from; at < to; ++at) {
-        auto frame = be.scope();
-        p.mixer.step(be, p.w(), token(at), state, slice(y.view(), 2, at, 1));
+        be.step(p.mixer, p.w(), token(at), state, slice(y.view(), 2, at, 1));
       }
     };
     run(0, p.output[2]);  // the workspace grows to what the longest step takes
-    state = p.mixer.make_state(be, p.w(), x, p.output[2]);
+    state = be.make_state(p.mixer, p.w(), x, p.output[2]);
     run(0, 1);
     return counted("step", [&] { run(1, p.output[2]); });
   }
@@ -182,15 +162,21 @@ verdict allocates_nothing(B& be, problem<M> const& p, Count const& allocations) 
 }
 
 /// The planned flops of the recipe grow as L^e with the exponent that the traits give. Between 2^14 and 2^18
-/// a factor log L counts as 0.09 of an exponent, hence the margin.
+/// a factor log L counts as 0.09 of an exponent; of such factors cases<M>::logarithms are allowed, else one.
 template <HasCases M> verdict flops_grow_as_advertised() {
   double const small = 0x1p14, large = 0x1p18;
   auto const flops = [](double length) {
     example<M> const e = cases<M>::sized(static_cast<index_t>(length));
-    return planned(0, e.mixer, e.inputs).forward.flops;
+    return detail::planned(0, e.mixer, e.inputs).forward.flops;
   };
   double const exponent = std::log(flops(large) / flops(small)) / std::log(large / small);
-  if (std::fabs(exponent - M::about.flops_exponent) <= 0.1) return holds;
+  double const logarithms = [] {
+    if constexpr (requires { cases<M>::logarithms; })
+      return static_cast<double>(cases<M>::logarithms);
+    else
+      return 1.0;
+  }();
+  if (std::fabs(exponent - M::about.flops_exponent) <= 0.1 * logarithms) return holds;
   return text("flops grow as L^%.3f, the traits say L^%.3f", exponent, M::about.flops_exponent);
 }
 

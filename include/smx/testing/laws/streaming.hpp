@@ -8,10 +8,11 @@ namespace smx::testing::laws {
 
 /// Rows from prefills of the given lengths (1: a step) equal those of forward within the rounding error of
 /// both.
-template <HostBackend B, HasCases M> verdict streaming_equals_forward(B& be, problem<M> const& p) {
-  if constexpr (!StreamingMixer<M, B>) {
+template <HasCases M> verdict streaming_equals_forward(runner<M> const& be, problem<M> const& p) {
+  if constexpr (!M::about.streaming) {
     return holds;
   } else {
+    if (!be.streams()) return text("the traits say that it streams, but it is no StreamingMixer");
     index_t const length = p.output[2];
     for (extents<4> const& e : p.ext)
       if (e[2] != length) return holds;
@@ -28,12 +29,11 @@ template <HostBackend B, HasCases M> verdict streaming_equals_forward(B& be, pro
     };
     auto const feed = [&](auto& state, tensor<typename M::scalar, 4>& y, index_t first, index_t count,
                           bool step) {
-      auto frame = be.scope();
       auto const to = slice(y.view(), 2, first, count);
       if (step)
-        p.mixer.step(be, p.w(), rows(first, count), state, to);
+        be.step(p.mixer, p.w(), rows(first, count), state, to);
       else
-        p.mixer.prefill(be, p.w(), rows(first, count), state, to);
+        be.prefill(p.mixer, p.w(), rows(first, count), state, to);
     };
     // how much is prefilled at first, and in how many tokens the rest comes: 0 is steps
     struct split {
@@ -45,7 +45,7 @@ template <HostBackend B, HasCases M> verdict streaming_equals_forward(B& be, pro
       auto const name =
           text("y of a prefill of %lld, then %s%lld at a time", static_cast<long long>(s.prefill),
                s.chunk == 0 ? "steps, " : "prefills, ", static_cast<long long>(s.chunk == 0 ? 1 : s.chunk));
-      auto state = p.mixer.make_state(be, p.w(), p.x(), length);
+      auto state = be.make_state(p.mixer, p.w(), p.x(), length);
       tensor<typename M::scalar, 4> y(p.output);
       fill(y.view(), quiet_nan<typename M::scalar>);
       if (s.prefill > 0) feed(state, y, 0, s.prefill, false);
@@ -60,7 +60,7 @@ template <HostBackend B, HasCases M> verdict streaming_equals_forward(B& be, pro
     }
 
     // a prefill and a step beyond the capacity throw, and the state stays what it was
-    auto state = p.mixer.make_state(be, p.w(), p.x(), length);
+    auto state = be.make_state(p.mixer, p.w(), p.x(), length);
     tensor<typename M::scalar, 4> y(p.output);
     if (length > 1) feed(state, y, 0, length - 1, false);
     auto const refuses = [&](index_t count, bool step) -> verdict {

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/catch.hpp"
+#include "tests/conformance/backends.hpp"
+#include "tests/conformance/cases/attention.hpp"
+
+TEMPLATE_TEST_CASE("causal attention conforms", "", float, double) {
+  test::conforms<smx::attention<TestType, smx::causal_mask>>();
+}
