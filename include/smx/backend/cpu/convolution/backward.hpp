@@ -66,8 +66,10 @@ void convolution_backward(transform_plan const& plan, T const* twiddles, T const
                           sequence<T const> post, sequence<T const> dy, convolution_gradients<T> const& d,
                           index_t first, index_t count, T* scratch) {
   constexpr index_t w = lanes<T>;
-  index_t const m = plan.points, length = plan.length, bytes = batch * length * channels * index_t(sizeof(T));
+  index_t const m = plan.points, length = plan.length;
   bool const dw = d.u || d.pre, dc = static_cast<bool>(d.post);
+  index_t const outputs = int(bool(d.u)) + int(bool(d.pre)) + int(dc);
+  index_t const bytes = outputs * batch * length * channels * index_t(sizeof(T));
   bool const dk = d.kernel.causal || d.kernel.anticausal || d.kernel.skip != nullptr;
   transform<T> walk(plan, twiddles, reinterpret_cast<cvec<T>*>(scratch));
   staging<T> const signal = {scratch + 6 * w * plan.work, w, m * w};
