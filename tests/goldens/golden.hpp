@@ -52,6 +52,19 @@ class golden {
       fail(std::string("config: '") + key + "': expected an integer of at least 1");
     return it->get<index_t>();
   }
+  /// A list of sizes, each at least 1.
+  std::vector<index_t> sizes_option(char const* key) const {
+    std::vector<index_t> sizes;
+    auto const it = config_.find(key);
+    if (it == config_.end() || !it->is_array())
+      fail(std::string("config: '") + key + "': expected a list of sizes");
+    for (auto const& n : *it) {
+      if (!n.is_number_integer() || n < 1)
+        fail(std::string("config: '") + key + "': expected sizes of at least 1");
+      sizes.push_back(n.get<index_t>());
+    }
+    return sizes;
+  }
   /// An option of the config that may be absent or null.
   template <class T> T option(char const* key, T otherwise) const {
     auto const it = config_.find(key);

@@ -115,5 +115,5 @@ TEST_CASE("options of the config are checked", "[goldens]") {
   CHECK(g.option("none", 2.5) == 2.5);
   CHECK(g.option("n", 2.5) == 3);
   CHECK_THROWS_WITH(g.option("flag", 2.5), test::contains("config: 'flag': wrong type"));
-  CHECK_THROWS_WITH(g.extents_of<2>("out.y"), test::contains("expected rank 2, got 1"));
+  CHECK_THROWS_WITH(g.extents_of<2>("out.y"), test::contains("expected rank 2, got extents (2)"));
 }
