@@ -2,10 +2,10 @@
 # FETCHCONTENT_SOURCE_DIR_<NAME> (upper case) takes a local copy instead; SMX_FETCH=OFF never fetches.
 include(FetchContent)
 
-# smx_need(NAME TARGET PACKAGE VERSION REPOSITORY TAG [INCLUDE dir | SYSTEM target...] [OPTIONAL]): afterwards TARGET
-# exists; where it cannot, configuring fails, unless OPTIONAL. With INCLUDE the package is header-only: only its sources
-# are used, not its CMake code, and the imported target that takes their place is a system include, so that its warnings
-# do not stop our build; SYSTEM does that for the targets of a package that is built.
+# smx_need(NAME TARGET PACKAGE VERSION REPOSITORY TAG [INCLUDE dir | SYSTEM target...] [OPTIONAL]): afterwards
+# TARGET exists; where it cannot, configuring fails, unless OPTIONAL. With INCLUDE the package is header-only: only
+# its sources are used, not its CMake code, and the imported target that takes their place is a system include, so
+# that its warnings do not stop our build; SYSTEM does that for the targets of a package that is built.
 function(smx_need name target package version repository tag)
   cmake_parse_arguments(A "OPTIONAL" "INCLUDE" "SYSTEM" ${ARGN})
   if(TARGET ${target})
@@ -22,7 +22,8 @@ function(smx_need name target package version repository tag)
   endif()
   message(STATUS "smx: ${package} is not installed; fetching ${repository} at ${tag}")
   if(A_INCLUDE)
-    FetchContent_Declare(${name} GIT_REPOSITORY ${repository} GIT_TAG ${tag} GIT_SHALLOW ON SOURCE_SUBDIR sources_only)
+    FetchContent_Declare(${name} GIT_REPOSITORY ${repository} GIT_TAG ${tag} GIT_SHALLOW ON
+                         SOURCE_SUBDIR sources_only)
     FetchContent_MakeAvailable(${name})
     add_library(${target} INTERFACE IMPORTED GLOBAL)
     target_include_directories(${target} SYSTEM INTERFACE "${${name}_SOURCE_DIR}/${A_INCLUDE}")
@@ -40,7 +41,7 @@ macro(smx_need_eigen)
   smx_need(eigen Eigen3::Eigen Eigen3 3.4 https://gitlab.com/libeigen/eigen.git 3.4.0 INCLUDE . OPTIONAL)
 endmacro()
 
-# No version: 2.13.10 and later ship Catch2WithMain, in 3 it is everywhere, and 3 does not satisfy a request for 2.13.
+# No version: 3 does not satisfy a request for 2.13. Catch2WithMain comes with 2.13.10 and later.
 macro(smx_need_catch2)
   smx_need(catch2 Catch2::Catch2WithMain Catch2 "" https://github.com/catchorg/Catch2.git v3.7.1
            SYSTEM Catch2)

@@ -7,7 +7,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   list(APPEND smx_warnings -Wno-restrict)  # GCC bug 105329: false alarms in std::string's operator+
 endif()
 
-# smx_library(NAME COMPONENT component HEADERS ... [LINK ...]): the interface target smx::NAME over these headers.
+# smx_library(NAME COMPONENT component HEADERS ... [LINK ...]): the interface target smx::NAME of these headers.
 # Every header compiles alone: target all_verify_interface_header_sets.
 function(smx_library name)
   cmake_parse_arguments(A "" "COMPONENT" "HEADERS;LINK" ${ARGN})
@@ -21,11 +21,12 @@ function(smx_library name)
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ON)
   target_compile_features(${target} INTERFACE cxx_std_20)
   target_link_libraries(${target} INTERFACE ${A_LINK})
-  target_sources(${target} INTERFACE FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}/include" FILES ${A_HEADERS})
+  target_sources(${target} INTERFACE FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}/include"
+                                     FILES ${A_HEADERS})
   if(SMX_INSTALL)
     install(TARGETS ${target} EXPORT smx-${A_COMPONENT}-targets FILE_SET HEADERS)
     install(EXPORT smx-${A_COMPONENT}-targets NAMESPACE smx:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/smx)
-    if(NOT name STREQUAL "testing")  # in the build tree it links Catch2, which is in no export set when it was fetched
+    if(NOT name STREQUAL "testing")  # it links Catch2 in the build tree, which has no export set when fetched
       export(EXPORT smx-${A_COMPONENT}-targets NAMESPACE smx:: FILE smx-${A_COMPONENT}-targets.cmake)
     endif()
   endif()

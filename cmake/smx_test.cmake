@@ -1,7 +1,7 @@
-# smx_test(NAME SOURCES ... [LINK ...] [ISA ...] [TIMEOUT seconds]): one Catch2 executable test_NAME, one ctest NAME.
+# smx_test(NAME SOURCES ... [LINK ...] [ISA ...] [TIMEOUT seconds]): a Catch2 executable test_NAME, the ctest NAME.
 #
-# Each ISA (avx2, avx512) adds an executable test_NAME_ISA and a ctest NAME.ISA from the same sources, where the compiler knows the flags. At
-# run time it is skipped, with the reason, on a CPU that lacks them.
+# Each ISA (avx2, avx512) adds an executable test_NAME_ISA and a ctest NAME.ISA from the same sources, where the
+# compiler knows the flags. At run time it is skipped, with the reason, on a CPU that lacks them.
 include(CheckCXXCompilerFlag)
 
 set(smx_isa_flags_avx2 -mavx2 -mfma)
@@ -42,7 +42,7 @@ function(smx_test name)
   endforeach()
 endfunction()
 
-# smx_check(NAME COMMAND ... [TIMEOUT seconds]): a ctest on the sources or the build, which runs no code of the library.
+# smx_check(NAME COMMAND ... [TIMEOUT seconds]): a ctest on the sources or the build.
 function(smx_check name)
   cmake_parse_arguments(A "" "TIMEOUT" "COMMAND" ${ARGN})
   if(NOT A_TIMEOUT)

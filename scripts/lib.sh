@@ -10,7 +10,7 @@ smx_fail() {
   exit 1
 }
 
-# smx_require_value OPTION COUNT: an option that takes a value was given one. COUNT is "$#" with the option still in "$@".
+# smx_require_value OPTION COUNT: an option that takes a value was given one. COUNT is $#, the option included.
 smx_require_value() {
   [ "$2" -ge 2 ] || smx_fail "option $1 needs a value (see --help)"
 }
@@ -32,8 +32,8 @@ smx_jobs() {
   echo $(( cores < by_memory ? cores : by_memory ))
 }
 
-# smx_require_packages PACKAGE...: installs those Debian packages that are missing. Needs root or sudo for that; without,
-# says what to install by hand. Where there is no dpkg it only warns: the build says what it does not find.
+# smx_require_packages PACKAGE...: installs those Debian packages that are missing. Needs root or sudo for that;
+# without, says what to install by hand. Where there is no dpkg it only warns: the build says what it does not find.
 smx_require_packages() {
   local missing=() package log as_root=()
   if ! command -v dpkg-query >/dev/null 2>&1; then

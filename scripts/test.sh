@@ -8,8 +8,8 @@ usage() {
   cat <<'HELP'
 usage: scripts/test.sh [options]
 
-Without options, what CI runs: g++ with every test, clang++, AddressSanitizer + UBSan, and ThreadSanitizer where
-there are threads; one ctest run over the four builds. About 15 minutes on 2 cores.
+Without options, what CI runs: g++ with every test, clang++, AddressSanitizer + UBSan, and ThreadSanitizer
+where there are threads; one ctest run over the four builds. About 15 minutes on 2 cores.
 
   --quick         g++ only: the unit tests and the checks of the sources, no package or compile-time tests
   --preset NAME   one preset of CMakePresets.json with every test it has; may be repeated
@@ -46,28 +46,31 @@ for preset in ${presets[@]+"${presets[@]}"}; do
 done
 [ "$quick" = no ] || [ ${#presets[@]} -eq 0 ] || smx_fail "options --quick and --preset exclude each other"
 
-# What each build of the full run tests. A sanitizer says nothing about the sources or the package files.
-units="core;io;backend;backend/cpu;structured;mixers;conformance"
-parts_for() {
+# What each build of the full run tests. A sanitizer says nothing about the sources or the package files. g++
+# builds for its default instruction set, and the kernels for each of the others; clang and the sanitizers build
+# for this machine.
+units="core;io;backend;backend/cpu;structured;mixers;conformance;goldens;fuzz"
+options_for() {
   case "$1" in
-    release) echo "all" ;;
-    clang) echo "$units;headers;compile_fail;fuzz" ;;
-    asan-ubsan) echo "$units;fuzz" ;;
-    tsan) echo "backend/cpu" ;;
+    release) echo "-DSMX_TEST_PARTS=all" ;;
+    clang) echo "-DSMX_TEST_PARTS=$units;headers;compile_fail $native -DSMX_BUILD_FUZZERS=ON" ;;
+    asan-ubsan) echo "-DSMX_TEST_PARTS=$units $native" ;;
+    tsan) echo "-DSMX_TEST_PARTS=backend $native" ;;
   esac
 }
+native="-DSMX_ARCH_FLAGS=-march=native -DSMX_TEST_ISA="
 if [ "$quick" = yes ]; then
   presets=(release)
-  parts_for() { echo "$units;architecture;scripts;compile_fail;fuzz"; }
+  options_for() { echo "-DSMX_TEST_PARTS=$units;architecture;scripts;compile_fail"; }
 elif [ ${#presets[@]} -gt 0 ]; then
-  parts_for() { echo "all"; }
+  options_for() { echo "-DSMX_TEST_PARTS=all"; }
 else
   presets=(release clang asan-ubsan tsan)
 fi
 
 if [ "$install" = yes ]; then
-  packages=(cmake ninja-build g++ git python3 libeigen3-dev catch2 libbenchmark-dev nlohmann-json3-dev libcli11-dev
-    python3-matplotlib)
+  packages=(cmake ninja-build g++ git python3 python3-matplotlib libeigen3-dev catch2 libbenchmark-dev
+    nlohmann-json3-dev libcli11-dev)
   case " ${presets[*]} " in
     *" clang "*) packages+=(clang libclang-rt-dev) ;;
   esac
@@ -87,9 +90,10 @@ for preset in "${presets[@]}"; do
   [ -e "build/$preset/CMakeCache.txt" ] || ! command -v ninja >/dev/null 2>&1 || generator=(-G Ninja)
   launcher=()
   ! command -v ccache >/dev/null 2>&1 || launcher=(-D CMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  read -r -a options <<<"$(options_for "$preset")"
   mkdir -p "build/$preset"
   if ! cmake --preset "$preset" ${generator[@]+"${generator[@]}"} ${launcher[@]+"${launcher[@]}"} \
-    -D "SMX_TEST_PARTS=$(parts_for "$preset")" -D "SMX_TEST_PREFIX=$prefix" >"build/$preset/configure.log" 2>&1; then
+    "${options[@]}" -D "SMX_TEST_PREFIX=$prefix" >"build/$preset/configure.log" 2>&1; then
     cat "build/$preset/configure.log" >&2
     smx_fail "configuring preset $preset failed"
   fi
