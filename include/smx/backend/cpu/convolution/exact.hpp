@@ -5,10 +5,11 @@
 /// The online schedule over rows that are all there: about log2(L / 32) / 2 transforms of L points instead of
 /// one. Its gradients are those of the transform: exactness is a promise about y alone.
 ///
-/// Rounding: with s = log2 of the largest tail's points, levels its number,
-///     |error_i| <= (20 s sqrt(levels) + 32) u ||k||_1 ||v||_2:
-/// the blocks that reach an output are disjoint, so that the sum of their 2-norms is at most sqrt(levels)
-/// ||v||_2.
+/// Rounding, with s = log2 of the largest tail's points and forward.hpp's letters:
+///
+///     |error_i| <= (20 s sqrt(levels) + 32) e ||k||_1 ||v||_2
+///
+/// The blocks that reach an output are disjoint: the sum of their 2-norms is at most sqrt(levels) ||v||_2.
 #pragma once
 
 #include <smx/backend/cpu/convolution/forward.hpp>

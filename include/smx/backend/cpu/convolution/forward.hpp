@@ -4,22 +4,23 @@
 /// Cost: 10 M log2 M flops a channel; memory traffic u, gates, y once, and 8 M bytes of spectrum a channel
 /// and batch item that finds it out of cache.
 ///
-/// Rounding. v = pre * u of a channel, k all its taps (both directions, skip), unit roundoff e (2^-24,
-/// 2^-53), s = log2 M:
+/// Rounding. v = pre * u of a channel, k all its taps (both directions, skip), s = log2 M, unit roundoff e:
 ///
-///     |error_i| <= 20 s e ||k||_1 ||v||_2      and      sqrt(sum_i |error_i|^2 / M) <= 20 s e ||k||_2
-///     ||v||_2
+///     |error_i|                       <= 20 s e ||k||_1 ||v||_2
+///     sqrt(sum_i |error_i|^2 / M)     <= 20 s e ||k||_2 ||v||_2
 ///
 /// (times |post_i|). A level of the tree is a unitary matrix times sqrt(R). In the 2-norm it costs a rounded
 /// constant (e in float, 4 e in double), a complex product (sqrt(5) e), and e for each of its log2 R
 /// additions and for what multiplies inside: 12.3 e for radix 8, 8.3 for 4, 7.3 for 2, 10.5 for 3, 12.3
-/// for 5. Radix 2 and an odd one occur at most once, so a transform has an error of at most (4.2 s + 8) e
-/// <= 6.2 s e of its result's 2-norm. Of y the products cost 2 * 6.2 s e + 5 e, times ||k||_2 ||v||_2 at
-/// every i by Cauchy-Schwarz, and the way back 6.2 s e times the 2-norm of the product of spectra over
-/// sqrt(M), which is at most ||k||_1 ||v||_2. 3 * 6.2 s + 7 < 20.4 s, and the odd levels' surplus is counted
-/// for s = 4 only: 20 s. The same bounds what the future leaves in the past of a causal kernel: the transform
-/// mixes all positions. A NaN or an infinity reaches every position of its channel, and never another
-/// channel: a lane is a channel.
+/// for 5. Radix 2 and an odd one occur at most once, so a transform errs by at most f = (4.2 s + 8) e of its
+/// result's 2-norm. At every i, by Cauchy-Schwarz, the two transforms and the products cost
+/// (2 f + 5 e) ||k||_2 ||v||_2; the way back costs f times the 2-norm of the product of spectra over sqrt(M),
+/// which is at most ||k||_1 ||v||_2 (in the mean over i, ||k||_2 ||v||_2); the gates cost 2 e.
+/// 3 f + 7 e = (12.6 s + 31) e <= 20 s e from M = 24 on; M = 16 has 66 e of its 80 e.
+///
+/// The same bounds what the future leaves in the past of a causal kernel: the transform mixes all positions.
+/// A NaN or an infinity reaches every position of its channel, and never another channel: a lane is a
+/// channel.
 #pragma once
 
 #include <cstdint>

@@ -9,7 +9,8 @@
 ///
 /// A tail is the imaginary part of x k modulo t^s - i, so it is one transform of s points a channel; with -i
 /// times the kernel it is the real part. Sum of all tails: O(log^2 L) multiply-adds a position. No output
-/// depends on a later input, bit for bit, and none on one beyond the taps of its own channel.
+/// depends on a later input, bit for bit. (A NaN does reach later outputs beyond the taps: a tail mixes its
+/// block.)
 #pragma once
 
 #include <bit>
