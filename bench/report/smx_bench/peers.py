@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+import time
 
 from .results import ReportError, pair
 
@@ -29,6 +30,7 @@ PAIRS += [(f"long_convolution/causal-channel-major/forward/cpu:1/L:{n}", n, FFTW
 PAIRS += [(f"attention/full/forward/cpu:1/L:{n}", n, TORCH, "attention") for n in (1024, 4096, 8192)]
 PAIRS += [("attention/causal/forward/cpu:1/L:4096", 4096, TORCH, "attention_causal")]
 QUICK_LENGTHS = (1024, 2048, 4096)
+LONG_PAIR = 15.0  # seconds
 CHANNELS = 768
 
 
@@ -113,10 +115,12 @@ class Fftw:
 
 
 def measure(binaries, ours, length, peer, task, rounds, seconds):
-    """One pair. Returns (pair, Google Benchmark documents of our rounds)."""
+    """One pair: up to `rounds` rounds; from the third on only while they have taken less than LONG_PAIR seconds.
+    Returns (pair, Google Benchmark documents of our rounds)."""
     formulation = peer.prepare(task, length)
     our_ms, peer_ms, documents = [], [], []
-    for _ in range(rounds):
+    start = time.monotonic()
+    while len(our_ms) < rounds and (len(our_ms) < 3 or time.monotonic() - start < LONG_PAIR):
         document = binaries.run(ours, 1, seconds)
         entry = document["benchmarks"][0]
         if entry.get("error_occurred"):
