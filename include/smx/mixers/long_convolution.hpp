@@ -13,14 +13,15 @@
 /// (prepare) or by every forward.
 ///
 /// Rounding. A transform mixes all positions: with u the unit roundoff and p stages of radix d, every output
-/// of the recipe is within rounding_bound(L) ||k||_2 ||v||_2 of the exact sum, and so is what a later
-/// position leaves in an earlier row of a causal convolution; a NaN reaches every row of its channel.
-/// evaluation::exact is causal bit for bit instead.
+/// is within rounding_bound(L) ||k||_1 ||v||_2 of the exact sum (no entry of a spectrum exceeds ||k||_1), and
+/// so is what a later position leaves in an earlier row of a causal convolution; a NaN reaches every row of
+/// its channel. evaluation::exact is causal bit for bit instead.
 #pragma once
 
 #include <cmath>
 #include <limits>
 
+#include <smx/backend/shapes.hpp>
 #include <smx/mixers/concept.hpp>
 #include <smx/mixers/convolution_stream.hpp>
 #include <smx/structured/convolution.hpp>
@@ -33,8 +34,9 @@ namespace smx {
 enum class evaluation : char { transform, exact };
 
 /// Shapes: x (B,H,L,D), gates pre and post like x or left out, y (B,H,L,D); k, k_rev (D,taps), skip (D);
-/// heads share kernels. Any strides; channel-major data (L contiguous) run without a transpose pass. y may be
-/// x itself. Throws precondition_error for other extents, and for taps > L unless truncate.
+/// heads share kernels. Any strides (skip: contiguous); channel-major data (L contiguous) run without a
+/// transpose pass. y may be x itself. Throws precondition_error for other extents, and for taps > L unless
+/// truncate.
 template <Compute T, convolution_kind Kind = convolution_kind::causal, evaluation How = evaluation::transform>
 struct long_convolution {
   static_assert(
@@ -111,7 +113,7 @@ struct long_convolution {
   /// forward with prepared kernels.
   template <class B>
   void apply(B& be, prepared<owns<B>> const& p, inputs<reads<B>> const& a, out<B, T, 4> y) const {
-    check(a, y.ext);
+    check(a, y.ext, "long_convolution: y");
     expects_value(p.length == a.x.ext[2], "long_convolution: prepared",
                   "kernels prepared for the length of x", p.length);
     run(be, shape(a.x.ext[2]), p.storage.cview(), a, y);
@@ -120,7 +122,7 @@ struct long_convolution {
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                out<B, T, 4> y) const {
-    check(a, y.ext);
+    check(a, y.ext, "long_convolution: y");
     check_weights(w);
     convolution_shape const s = shape(a.x.ext[2]);
     auto frame = be.scope();
@@ -132,9 +134,9 @@ struct long_convolution {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
-    check(a, dy.ext);
+    check(a, dy.ext, "long_convolution: dy");
     check_weights(w);
-    check_weights(dw);
+    check_gradients(dw);
     expects_extents("long_convolution: dx", dx.x.ext, a.x.ext);
     expects_extents("long_convolution: dpre", dx.pre.ext, a.pre.ext);
     expects_extents("long_convolution: dpost", dx.post.ext, a.post.ext);
@@ -185,7 +187,7 @@ struct long_convolution {
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const requires(about.streaming) {
-    check(a, y.ext);
+    check(a, y.ext, "long_convolution: y");
     index_t const count = a.x.ext[2];
     s.expect_room(count);
     if (s.position == 0 && count > 1) {
@@ -206,7 +208,7 @@ struct long_convolution {
   template <class B>
   void step(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
             out<B, T, 4> y) const requires(about.streaming) {
-    check(a, y.ext);
+    check(a, y.ext, "long_convolution: y");
     expects_value(a.x.ext[2] == 1, "long_convolution: x", "one position along L", a.x.ext[2]);
     s.expect_room(1);
     if (s.position == 0) s.begin(be, w.k, w.skip, slice(a.x, 2, 0, 0), slice(a.pre, 2, 0, 0));
@@ -221,17 +223,27 @@ struct long_convolution {
                   "no more than the length of x (or truncate)", taps);
     return {length, channels, taps < length ? taps : length, Kind, How == evaluation::exact};
   }
-  template <class X> void check(X const& a, extents<4> const& y) const {
+  template <class X> void check(X const& a, extents<4> const& y, char const* y_name) const {
     expects_extents("long_convolution: x", a.x.ext, {-1, -1, -1, channels});
-    expects_extents("long_convolution: y", y, a.x.ext);
-    if (a.pre.size() != 0) expects_extents("long_convolution: pre", a.pre.ext, a.x.ext);
-    if (a.post.size() != 0) expects_extents("long_convolution: post", a.post.ext, a.x.ext);
+    expects_extents(y_name, y, a.x.ext);
+    if (a.pre.ext != extents<4>{}) expects_extents("long_convolution: pre", a.pre.ext, a.x.ext);
+    if (a.post.ext != extents<4>{}) expects_extents("long_convolution: post", a.post.ext, a.x.ext);
   }
   template <class W> void check_weights(W const& w) const {
     expects_extents("long_convolution: k", w.k.ext, {channels, taps});
     if (Kind == convolution_kind::bidirectional)
       expects_extents("long_convolution: k_rev", w.k_rev.ext, {channels, taps});
-    if (skip) expects_extents("long_convolution: skip", w.skip.ext, {channels});
+    if (!skip) return;
+    expects_extents("long_convolution: skip", w.skip.ext, {channels});
+    expects_contiguous_rows("long_convolution: skip", w.skip);
+  }
+  template <class W> void check_gradients(W const& dw) const {
+    expects_extents("long_convolution: dk", dw.k.ext, {channels, taps});
+    if (Kind == convolution_kind::bidirectional)
+      expects_extents("long_convolution: dk_rev", dw.k_rev.ext, {channels, taps});
+    if (!skip) return;
+    expects_extents("long_convolution: dskip", dw.skip.ext, {channels});
+    expects_contiguous_rows("long_convolution: dskip", dw.skip);
   }
 
   /// One head's channels: (B,L,C); empty stays empty.

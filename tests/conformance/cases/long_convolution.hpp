@@ -10,6 +10,8 @@
 template <class T, smx::convolution_kind Kind, smx::evaluation How>
 struct smx::testing::cases<smx::long_convolution<T, Kind, How>> {
   using M = long_convolution<T, Kind, How>;
+  /// The blocks of an exact evaluation follow the length, and a prefix takes fewer taps.
+  static constexpr bool prefix_bits = false;
   static constexpr int logarithms = How == evaluation::exact ? 2 : 1;
 
   static std::vector<example<M>> examples() {
@@ -58,18 +60,19 @@ struct smx::testing::cases<smx::long_convolution<T, Kind, How>> {
   static double gate(view<T const, 4, host_space> const& g, extents<4> const& i) {
     return g.size() == 0 ? 1.0 : static_cast<double>(loops::at(g, i));
   }
-  /// The bound of the mixer, a multiple of ||k|| ||v||, as a multiple of epsilon.
+  /// The bound of the mixer, a multiple of ||k||_1 ||v||_2, as a multiple of epsilon.
   static double bound_of(M const& m, index_t length) {
     return m.rounding_bound(length) / static_cast<double>(std::numeric_limits<T>::epsilon());
   }
+  /// ||k||_1: no entry of a spectrum is larger.
   static double kernel_norm(M const& m, host_weights<M> const& w, index_t d) {
-    double square = m.skip ? std::pow(static_cast<double>(w.skip(d)), 2) : 0;
+    double sum = m.skip ? std::fabs(static_cast<double>(w.skip(d))) : 0;
     for (index_t t = 0; t < m.taps; ++t) {
-      square += std::pow(static_cast<double>(w.k(d, t)), 2);
+      sum += std::fabs(static_cast<double>(w.k(d, t)));
       if constexpr (Kind == convolution_kind::bidirectional)
-        square += std::pow(static_cast<double>(w.k_rev(d, t)), 2);
+        sum += std::fabs(static_cast<double>(w.k_rev(d, t)));
     }
-    return std::sqrt(square);
+    return sum;
   }
   /// The norm of one channel of a signal times a gate.
   static double norm(view<T const, 4, host_space> const& x, view<T const, 4, host_space> const& g,
@@ -117,7 +120,9 @@ struct smx::testing::cases<smx::long_convolution<T, Kind, How>> {
     loops::for_each_index(dy.ext, [&](extents<4> const& i) {
       extents<4> const line{i[0], i[1], 0, i[3]};
       double const g = norm(dy, x.post, line), v = norm(x.x, x.pre, line), k = kernel_norm(m, w, i[3]);
-      if (i[2] == 0) per_channel[static_cast<std::size_t>(i[3])] += factor * g * v;
+      if (i[2] == 0)  // ||g||_1 <= sqrt(L) ||g||_2
+        per_channel[static_cast<std::size_t>(i[3])] +=
+            factor * std::sqrt(static_cast<double>(dy.ext[2])) * g * v;
       loops::at(d_x.view(), i) = factor * k * g * std::fabs(gate(x.pre, i));
       loops::at(d_pre.view(), i) = factor * k * g * std::fabs(static_cast<double>(loops::at(x.x, i)));
       loops::at(d_post.view(), i) = factor * k * v * std::fabs(static_cast<double>(loops::at(dy, i)));
