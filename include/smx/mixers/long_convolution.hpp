@@ -92,7 +92,7 @@ struct long_convolution {
   template <class X> extents<4> output_extents(X const& x) const { return x.x.extents(); }
   template <class B> tape<writes<B>> make_tape(B&, inputs<reads<B>> const&) const { return {}; }
 
-  /// |error| of an output, and what the future leaves in a past row, over ||k||_2 ||v||_2 (skip and k_rev
+  /// |error| of an output, and what the future leaves in a past row, over ||k||_1 ||v||_2 (skip and k_rev
   /// counted in k).
   static double rounding_bound(index_t length) {
     ring_transform const ring(How == evaluation::exact ? 2 * length : length);
