@@ -25,7 +25,7 @@ wrong_use() {
   exit 2
 }
 value_of() {  # OPTION COUNT VALUE
-  [ "$2" -ge 2 ] && [ -n "$3" ] || wrong_use "option $1 needs a value"
+  if [ "$2" -lt 2 ] || [ -z "$3" ]; then wrong_use "option $1 needs a value"; fi
 }
 
 command_line="scripts/bench.sh$(printf ' %q' "$@")"

@@ -63,8 +63,12 @@ def monarch(length, channels):
     def einsum():
         return torch.einsum("qsk,kqd->sqd", w2, first()).reshape(length, channels)
 
-    return {"bmm, permutations as strides": strided, "bmm, permutations copied": copied,
-            "bmm, strided output": in_place, "einsum": einsum}
+    return {
+        "bmm, permutations as strides": strided,
+        "bmm, permutations copied": copied,
+        "bmm, strided output": in_place,
+        "einsum": einsum,
+    }
 
 
 def monarch_slabs(length, channels):
@@ -76,8 +80,8 @@ def monarch_slabs(length, channels):
     def slabs(width):
         z = y.view(m, m, channels)  # (s,q,d)
         for d in range(0, channels, width):
-            u = torch.bmm(w1, x[:, :, d:d + width])
-            z[:, :, d:d + width] = torch.bmm(w2, u.transpose(0, 1)).transpose(0, 1)
+            u = torch.bmm(w1, x[:, :, d : d + width])
+            z[:, :, d : d + width] = torch.bmm(w2, u.transpose(0, 1)).transpose(0, 1)
         return y
 
     return {f"bmm, {width} channels at a time": lambda width=width: slabs(width) for width in (64, 128, 256)}
@@ -109,8 +113,12 @@ def monarch_channels(tokens, _):
         u = torch.einsum("tkp,kqp->tkq", x.view(tokens, m, m), w1)
         return torch.einsum("tkq,qsk->tsq", u, w2).reshape(tokens, channels)
 
-    return {"bmm, permutations as strides": strided, "bmm, permutations copied": copied, "bmm, channels first": turned,
-            "einsum": einsum}
+    return {
+        "bmm, permutations as strides": strided,
+        "bmm, permutations copied": copied,
+        "bmm, channels first": turned,
+        "einsum": einsum,
+    }
 
 
 def monarch_channels_slabs(tokens, _):
@@ -123,13 +131,18 @@ def monarch_channels_slabs(tokens, _):
 
     def slabs(count, copy):
         for t in range(0, tokens, count):
-            u = torch.bmm(x[t:t + count].view(-1, m, m).transpose(0, 1), w1t).permute(2, 1, 0)  # (q,t,k)
+            u = torch.bmm(x[t : t + count].view(-1, m, m).transpose(0, 1), w1t).permute(2, 1, 0)  # (q,t,k)
             z = torch.bmm(u.contiguous() if copy else u, w2t)  # (q,t,s)
-            y[t:t + count].view(-1, m, m).copy_(z.permute(1, 2, 0))
+            y[t : t + count].view(-1, m, m).copy_(z.permute(1, 2, 0))
         return y
 
-    return {f"bmm, {count} tokens at a time{', copied' if copy else ''}": lambda count=count, copy=copy: slabs(count, copy)
-            for count in (64, 256) for copy in (False, True)}
+    return {
+        f"bmm, {count} tokens at a time{', copied' if copy else ''}": lambda count=count, copy=copy: slabs(
+            count, copy
+        )
+        for count in (64, 256)
+        for copy in (False, True)
+    }
 
 
 def _transform_lengths(length):
@@ -142,10 +155,14 @@ def convolution(length, channels):
     out = {}
     for n in _transform_lengths(length):
         along, across = torch.fft.rfft(k, n, dim=0), torch.fft.rfft(k.t().contiguous(), n)
-        out[f"rfft, irfft of {n} along the strided axis"] = \
-            lambda n=n, f=along: torch.fft.irfft(torch.fft.rfft(x, n, dim=0) * f, n, dim=0)[:length]
-        out[f"rfft, irfft of {n} between two transposes"] = \
-            lambda n=n, f=across: torch.fft.irfft(torch.fft.rfft(x.t().contiguous(), n) * f, n)[:, :length].t().contiguous()
+        out[f"rfft, irfft of {n} along the strided axis"] = lambda n=n, f=along: torch.fft.irfft(
+            torch.fft.rfft(x, n, dim=0) * f, n, dim=0
+        )[:length]
+        out[f"rfft, irfft of {n} between two transposes"] = (
+            lambda n=n, f=across: torch.fft.irfft(torch.fft.rfft(x.t().contiguous(), n) * f, n)[:, :length]
+            .t()
+            .contiguous()
+        )
     return out
 
 
@@ -157,12 +174,16 @@ def convolution_slabs(length, channels):
 
     def slabs(width):
         for d in range(0, channels, width):
-            part = x[:, d:d + width].t().contiguous()
-            y[:, d:d + width] = torch.fft.irfft(torch.fft.rfft(part, n) * f[d:d + width], n)[:, :length].t()
+            part = x[:, d : d + width].t().contiguous()
+            y[:, d : d + width] = torch.fft.irfft(torch.fft.rfft(part, n) * f[d : d + width], n)[
+                :, :length
+            ].t()
         return y
 
-    return {f"rfft, irfft of {n} between transposes, {width} channels at a time": lambda width=width: slabs(width)
-            for width in (16, 64)}
+    return {
+        f"rfft, irfft of {n} between transposes, {width} channels at a time": lambda width=width: slabs(width)
+        for width in (16, 64)
+    }
 
 
 def convolution_channel_major(length, channels):
@@ -182,10 +203,15 @@ def convolution_channel_major_slabs(length, channels):
 
     def slabs(width):
         for d in range(0, channels, width):
-            y[d:d + width] = torch.fft.irfft(torch.fft.rfft(x[d:d + width], n) * f[d:d + width], n)[:, :length]
+            y[d : d + width] = torch.fft.irfft(torch.fft.rfft(x[d : d + width], n) * f[d : d + width], n)[
+                :, :length
+            ]
         return y
 
-    return {f"rfft, irfft of {n}, {width} channels at a time": lambda width=width: slabs(width) for width in (8, 16, 64)}
+    return {
+        f"rfft, irfft of {n}, {width} channels at a time": lambda width=width: slabs(width)
+        for width in (8, 16, 64)
+    }
 
 
 def attention(length, channels, causal=False):
@@ -197,9 +223,22 @@ def attention_causal(length, channels):
     return attention(length, channels, causal=True)
 
 
-TASKS = {f.__name__: f for f in (sgemm, monarch, monarch_slabs, monarch_channels, monarch_channels_slabs, convolution,
-                                 convolution_slabs, convolution_channel_major, convolution_channel_major_slabs, attention,
-                                 attention_causal)}
+TASKS = {
+    f.__name__: f
+    for f in (
+        sgemm,
+        monarch,
+        monarch_slabs,
+        monarch_channels,
+        monarch_channels_slabs,
+        convolution,
+        convolution_slabs,
+        convolution_channel_major,
+        convolution_channel_major_slabs,
+        attention,
+        attention_causal,
+    )
+}
 
 
 def call_seconds(call, least):

@@ -33,7 +33,9 @@ def main(arguments=None):
     parser.add_argument("files", nargs="+", metavar="FILE.json", help="Google Benchmark JSON or results.json")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for index.html and results.json")
     parser.add_argument("--against", metavar="OLD.json", help="an earlier results.json to compare with")
-    parser.add_argument("--machine", action="store_true", help="record this machine as the one that was measured")
+    parser.add_argument(
+        "--machine", action="store_true", help="record this machine as the one that was measured"
+    )
     options = parser.parse_args(arguments)
     try:
         results = files.Results()
@@ -41,6 +43,7 @@ def main(arguments=None):
             results.add_file(path)
         if options.machine:
             from smx_bench import machine
+
             results.about["machine"] = machine.describe()
         print(write_page(results, options.out, options.against))
     except (files.ReportError, OSError) as e:

@@ -50,9 +50,12 @@ class Progress:
 class Run:
     def __init__(self, options, binaries, deadline):
         self.options, self.binaries, self.deadline = options, binaries, deadline
-        self.results = files.Results(date=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-                                     commit=machine.commit(os.path.dirname(os.path.abspath(__file__))),
-                                     command=options.command, machine=machine.describe())
+        self.results = files.Results(
+            date=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            commit=machine.commit(os.path.dirname(os.path.abspath(__file__))),
+            command=options.command,
+            machine=machine.describe(),
+        )
         self.path = os.path.join(options.out, "results.json")
         self.progress = Progress()
 
@@ -87,25 +90,39 @@ class Run:
                 schedule.learn(name, row["ms"])
                 measured.append(name)
                 self.results.about["others_cores"] = round(others.cores(), 2)
-                self.progress.show(at, len(names), f"round {turn + 1}  {name}  {units.ms(row['ms'])}  "
-                                                   f"{units.short(row['tokens/s'])} tokens/s")
+                self.progress.show(
+                    at,
+                    len(names),
+                    f"round {turn + 1}  {name}  {units.ms(row['ms'])}  "
+                    f"{units.short(row['tokens/s'])} tokens/s",
+                )
             names = measured
         self.results.save(self.path)
 
     def compare_with_peers(self):
         rounds, seconds = (3, 0.1) if self.options.mode == "quick" else (7, 0.3)
         opened = {}
-        wanted = [p for p in peers.PAIRS if p[0] in self.binaries.rows
-                  and (self.options.mode != "quick" or (p[1] in peers.QUICK_LENGTHS and p[2] != peers.SLABS))]
+        wanted = [
+            p
+            for p in peers.PAIRS
+            if p[0] in self.binaries.rows
+            and (self.options.mode != "quick" or (p[1] in peers.QUICK_LENGTHS and p[2] != peers.SLABS))
+        ]
         try:
             for at, (name, length, peer, task) in enumerate(wanted, 1):
                 try:
                     peer = peers.TORCH if peer == peers.SLABS else peer
                     if peer not in opened:
-                        opened[peer] = peers.Torch(self.options.peers) if peer == peers.TORCH else peers.Fftw(self.options.bin)
+                        opened[peer] = (
+                            peers.Torch(self.options.peers)
+                            if peer == peers.TORCH
+                            else peers.Fftw(self.options.bin)
+                        )
                     if isinstance(opened[peer], files.ReportError):
                         raise opened[peer]
-                    pair, documents = peers.measure(self.binaries, name, length, opened[peer], task, rounds, seconds)
+                    pair, documents = peers.measure(
+                        self.binaries, name, length, opened[peer], task, rounds, seconds
+                    )
                 except files.ReportError as e:
                     if peer not in opened:
                         opened[peer] = e
@@ -115,10 +132,16 @@ class Run:
                 for document in documents:
                     self.results.add_google_benchmark(document, name)
                 self.results.add_pair(pair)
-                self.results.about["peer_versions"] = ", ".join(sorted({p["peer"] for p in self.results.peers.values()}))
+                self.results.about["peer_versions"] = ", ".join(
+                    sorted({p["peer"] for p in self.results.peers.values()})
+                )
                 self.results.save(self.path)
-                self.progress.show(at, len(wanted), f"peers  {name}  {units.ms(pair['ours_ms'])}, {pair['peer']} "
-                                                    f"{units.ms(pair['peer_ms'])}: {units.times(pair['ratio'])}")
+                self.progress.show(
+                    at,
+                    len(wanted),
+                    f"peers  {name}  {units.ms(pair['ours_ms'])}, {pair['peer']} "
+                    f"{units.ms(pair['peer_ms'])}: {units.times(pair['ratio'])}",
+                )
         finally:
             for peer in opened.values():
                 if not isinstance(peer, files.ReportError):
@@ -130,14 +153,20 @@ def options_from(arguments):
     parser.add_argument("--bin", required=True, metavar="DIR", help="folder of the benchmark binaries")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for index.html and results.json")
     parser.add_argument("--mode", choices=sorted(MODES), default="default")
-    parser.add_argument("--spent", type=float, default=0, metavar="SECONDS", help="taken off the time of the run")
-    parser.add_argument("--threads", type=int, default=0, help="the second thread count beside 1 (0: all cores)")
+    parser.add_argument(
+        "--spent", type=float, default=0, metavar="SECONDS", help="taken off the time of the run"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="the second thread count beside 1 (0: all cores)"
+    )
     parser.add_argument("--filter", default="", metavar="REGEX", help="only rows whose name it matches")
     parser.add_argument("--peers", metavar="PYTHON", help="time the peers too; a Python that has torch")
     parser.add_argument("--against", metavar="OLD.json", help="an earlier results.json to compare with")
     parser.add_argument("--command", help="what to record as the command of this run")
     options = parser.parse_args(arguments)
-    options.command = options.command or " ".join(["run.py", *(arguments if arguments is not None else sys.argv[1:])])
+    options.command = options.command or " ".join(
+        ["run.py", *(arguments if arguments is not None else sys.argv[1:])]
+    )
     return options
 
 
@@ -160,10 +189,15 @@ def main(arguments=None):
             if options.peers:
                 run.compare_with_peers()
         except Interrupted as e:
-            run.results.about["partial"] = f"This run was interrupted ({e}): the page shows what was measured until then."
+            run.results.about["partial"] = (
+                f"This run was interrupted ({e}): the page shows what was measured until then."
+            )
             run.progress.say(f"interrupted by {e}; writing the page from what is there")
             code = 130
-        for number in (signal.SIGINT, signal.SIGTERM):  # what is measured is saved; the page is written beside and renamed
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # what is measured is saved; the page is written beside and renamed
             signal.signal(number, signal.SIG_DFL)
         run.progress.say(f"results: {run.path}")
         print(f"page: {os.path.abspath(report.write_page(run.results, options.out, options.against))}")

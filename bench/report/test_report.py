@@ -16,12 +16,27 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import report  # noqa: E402
 from smx_bench import compare, machine, names, page, units  # noqa: E402
 from smx_bench import results as files  # noqa: E402
-from smx_bench.crossover import ALWAYS, CROSSES, LEADS_THEN_LOSES, NEVER, NO_DATA, crossover, describe  # noqa: E402
+from smx_bench.crossover import (
+    ALWAYS,
+    CROSSES,
+    LEADS_THEN_LOSES,
+    NEVER,
+    NO_DATA,
+    crossover,
+    describe,
+)  # noqa: E402
 
 
 def entry(name, time, unit="ms", **more):
-    return {"name": name, "run_name": name, "run_type": "iteration", "real_time": time, "cpu_time": time,
-            "time_unit": unit, **more}
+    return {
+        "name": name,
+        "run_name": name,
+        "run_type": "iteration",
+        "real_time": time,
+        "cpu_time": time,
+        "time_unit": unit,
+        **more,
+    }
 
 
 def document(*entries, **context):
@@ -36,38 +51,85 @@ def sample_results(factor=1.0, peers=True):
     results = files.Results(date="2024-05-06T07:08:09", commit="0123456789ab")
     for n in (128, 256, 512, 1000):
         for k in (1.0, 1.02):
-            results.add_google_benchmark(document(
-                entry(f"attention/full/forward/cpu:1/L:{n}/real_time", 1e-4 * n * n * k, flops=4.0 * n * n * 768, D=768.0,
-                      workspace=1024, tensors=8 * 768 * n),
-                entry(f"attention/full/forward+backward/cpu:1/L:{n}", 3e-4 * n * n * k, D=768.0),
-                entry(f"monarch/order-2/forward/cpu:1/L:{n}/real_time", factor * 2e-3 * n**1.5 * k, D=768.0,
-                      flops=4.0 * n**1.5 * 768, bytes=1e6, workspace=0, tensors=8 * 768 * n + 4),
-                entry("sgemm/eigen/forward/cpu:1/L:2048", 200 * k, flops=2.0 * 2048**3, D=2048.0),
-                compiler="g++ <12>", flags="-O3"), "a.json")
+            results.add_google_benchmark(
+                document(
+                    entry(
+                        f"attention/full/forward/cpu:1/L:{n}/real_time",
+                        1e-4 * n * n * k,
+                        flops=4.0 * n * n * 768,
+                        D=768.0,
+                        workspace=1024,
+                        tensors=8 * 768 * n,
+                    ),
+                    entry(f"attention/full/forward+backward/cpu:1/L:{n}", 3e-4 * n * n * k, D=768.0),
+                    entry(
+                        f"monarch/order-2/forward/cpu:1/L:{n}/real_time",
+                        factor * 2e-3 * n**1.5 * k,
+                        D=768.0,
+                        flops=4.0 * n**1.5 * 768,
+                        bytes=1e6,
+                        workspace=0,
+                        tensors=8 * 768 * n + 4,
+                    ),
+                    entry("sgemm/eigen/forward/cpu:1/L:2048", 200 * k, flops=2.0 * 2048**3, D=2048.0),
+                    compiler="g++ <12>",
+                    flags="-O3",
+                ),
+                "a.json",
+            )
     if peers:
-        results.add_pair(files.pair("monarch/order-2/forward/cpu:1/L:1000", 1000, "torch 2", [10, 11], [20, 23], "bmm"))
+        results.add_pair(
+            files.pair("monarch/order-2/forward/cpu:1/L:1000", 1000, "torch 2", [10, 11], [20, 23], "bmm")
+        )
     results.skip("attention/full/forward/cpu:1/L:32768", "predicted 40 s")
     return results
 
 
 class Names(unittest.TestCase):
     def test_full_name(self):
-        self.assertEqual(files.parse_name("monarch/order-2/forward+backward/cpu:2/L:4096/real_time"),
-                         {"name": "monarch/order-2/forward+backward/cpu:2/L:4096", "mixer": "monarch", "variant": "order-2",
-                          "pass": "forward+backward", "backend": "cpu", "threads": 2, "L": 4096})
+        self.assertEqual(
+            files.parse_name("monarch/order-2/forward+backward/cpu:2/L:4096/real_time"),
+            {
+                "name": "monarch/order-2/forward+backward/cpu:2/L:4096",
+                "mixer": "monarch",
+                "variant": "order-2",
+                "pass": "forward+backward",
+                "backend": "cpu",
+                "threads": 2,
+                "L": 4096,
+            },
+        )
 
     def test_backend_without_threads_means_one(self):
         self.assertEqual(files.parse_name("a/b/forward/reference/L:1")["threads"], 1)
 
     def test_other_names_are_refused(self):
-        for bad in ("", "monarch", "a/b/c/d", "a/b/c/cpu:x/L:1", "a/b/c/cpu/L:", "a/b/c/cpu/L:-4", "a/b/c/cpu/N:4",
-                    "a//c/cpu/L:4", "a/b/c/cpu/L:4/extra/more", "a/b/c/:1/L:4"):
+        for bad in (
+            "",
+            "monarch",
+            "a/b/c/d",
+            "a/b/c/cpu:x/L:1",
+            "a/b/c/cpu/L:",
+            "a/b/c/cpu/L:-4",
+            "a/b/c/cpu/N:4",
+            "a//c/cpu/L:4",
+            "a/b/c/cpu/L:4/extra/more",
+            "a/b/c/:1/L:4",
+        ):
             self.assertIsNone(files.parse_name(bad), bad)
 
     def test_titles_and_styles(self):
-        self.assertEqual(names.title("long_convolution", "causal-channel-major"), "long convolution, causal channel major")
+        self.assertEqual(
+            names.title("long_convolution", "causal-channel-major"), "long convolution, causal channel major"
+        )
         self.assertEqual(names.title("attention", "full"), "softmax attention")
-        keys = [("zeta", "x"), ("monarch", "b"), ("monarch", "a"), ("attention", "causal"), ("attention", "full")]
+        keys = [
+            ("zeta", "x"),
+            ("monarch", "b"),
+            ("monarch", "a"),
+            ("attention", "causal"),
+            ("attention", "full"),
+        ]
         self.assertEqual(names.ordered(keys)[:2], [("attention", "full"), ("attention", "causal")])
         style = names.styles(keys)
         self.assertNotEqual(style["monarch", "a"]["dash"], style["monarch", "b"]["dash"])
@@ -98,16 +160,30 @@ class Reading(unittest.TestCase):
             files.load(self.file(text))
 
     def test_repetitions_become_a_median_in_ms(self):
-        r = files.load(self.file(document(*(entry("a/b/forward/cpu:1/L:1000", t, "us", flops=2e6, D=8.0)
-                                            for t in (3000, 1000, 2000)))))
+        r = files.load(
+            self.file(
+                document(
+                    *(
+                        entry("a/b/forward/cpu:1/L:1000", t, "us", flops=2e6, D=8.0)
+                        for t in (3000, 1000, 2000)
+                    )
+                )
+            )
+        )
         row = r.rows["a/b/forward/cpu:1/L:1000"]
         self.assertEqual((row["ms"], row["spread_ms"], row["D"]), (2.0, [1.0, 3.0], 8))
         self.assertAlmostEqual(row["tokens/s"], 1000 / 2e-3)
         self.assertAlmostEqual(row["GFLOP/s"], 1.0)
 
     def test_aggregates_are_not_samples(self):
-        r = files.load(self.file(document(entry("a/b/forward/cpu:1/L:8", 1.0),
-                                          {**entry("a/b/forward/cpu:1/L:8", 9.0), "run_type": "aggregate"})))
+        r = files.load(
+            self.file(
+                document(
+                    entry("a/b/forward/cpu:1/L:8", 1.0),
+                    {**entry("a/b/forward/cpu:1/L:8", 9.0), "run_type": "aggregate"},
+                )
+            )
+        )
         self.assertEqual(r.rows["a/b/forward/cpu:1/L:8"]["samples_ms"], [1.0])
 
     def test_all_units(self):
@@ -120,8 +196,14 @@ class Reading(unittest.TestCase):
         self.assertAlmostEqual(r.rows["a/b/forward/cpu:1/L:8"]["tokens/s"], 32e3)
 
     def test_failed_and_foreign_rows_are_listed_not_lost(self):
-        r = files.load(self.file(document(entry("a/b/forward/cpu:1/L:8", 0, error_occurred=True, error_message="no memory"),
-                                          entry("BM_other", 1.0))))
+        r = files.load(
+            self.file(
+                document(
+                    entry("a/b/forward/cpu:1/L:8", 0, error_occurred=True, error_message="no memory"),
+                    entry("BM_other", 1.0),
+                )
+            )
+        )
         self.assertEqual(r.skipped["a/b/forward/cpu:1/L:8"]["reason"], "no memory")
         self.assertIn("BM_other", r.skipped)
         self.assertEqual(r.rows, {})
@@ -137,12 +219,17 @@ class Reading(unittest.TestCase):
         self.refuses({}, "neither Google Benchmark")
         self.refuses({"benchmarks": {}}, "expected a list, got dict")
         self.refuses({"benchmarks": [3]}, r"benchmarks\[0\]: expected an object")
-        self.refuses(document(entry("a/b/forward/cpu:1/L:8", "fast")), "real_time: expected a positive number")
+        self.refuses(
+            document(entry("a/b/forward/cpu:1/L:8", "fast")), "real_time: expected a positive number"
+        )
         self.refuses(document(entry("a/b/forward/cpu:1/L:8", -1)), "real_time: expected a positive number")
         self.refuses(document(entry("a/b/forward/cpu:1/L:8", 1, "weeks")), "weeks")
         self.refuses({"schema": 99}, "schema: expected 1, got 99")
         self.refuses({"schema": 1, "rows": 3}, "rows: expected a list")
-        self.refuses({"schema": 1, "rows": [{"name": "a/b/forward/cpu:1/L:8", "samples_ms": []}]}, r"rows\[0\]: samples_ms")
+        self.refuses(
+            {"schema": 1, "rows": [{"name": "a/b/forward/cpu:1/L:8", "samples_ms": []}]},
+            r"rows\[0\]: samples_ms",
+        )
         self.refuses({"schema": 1, "rows": [{"name": "x", "samples_ms": [1]}]}, r"rows\[0\]: name")
         self.refuses({"schema": 1, "peers": [{"name": "x"}]}, r"peers\[0\]: expected name")
 
@@ -164,8 +251,21 @@ class Reading(unittest.TestCase):
     def test_every_row_and_pair_has_the_promised_fields(self):
         data = json.loads(sample_results().as_json())
         for row in data["rows"]:
-            for key in ("name", "mixer", "variant", "pass", "backend", "threads", "L", "D", "ms", "tokens/s", "flops",
-                        "bytes", "workspace"):
+            for key in (
+                "name",
+                "mixer",
+                "variant",
+                "pass",
+                "backend",
+                "threads",
+                "L",
+                "D",
+                "ms",
+                "tokens/s",
+                "flops",
+                "bytes",
+                "workspace",
+            ):
                 self.assertIn(key, row)
         for pair in data["peers"]:
             self.assertEqual({"name", "L", "ours_ms", "peer", "peer_ms", "ratio"} - set(pair), set())
@@ -200,8 +300,8 @@ class Crossover(unittest.TestCase):
         mine = curve([(n, 20e-3 * n**1.5) for n in self.lengths], 0.1)
         theirs = curve([(n, 1e-3 * n**2) for n in self.lengths], 0.1)
         c = crossover(mine, theirs)
-        self.assertAlmostEqual(c["low"], 400 * (0.9 / 1.1)**2, places=6)
-        self.assertAlmostEqual(c["high"], 400 * (1.1 / 0.9)**2, places=6)
+        self.assertAlmostEqual(c["low"], 400 * (0.9 / 1.1) ** 2, places=6)
+        self.assertAlmostEqual(c["high"], 400 * (1.1 / 0.9) ** 2, places=6)
 
     def test_nothing_is_extrapolated(self):
         fast, slow = curve([(n, 1.0) for n in self.lengths]), curve([(n, 2.0) for n in self.lengths])
@@ -237,7 +337,9 @@ class Crossover(unittest.TestCase):
         self.assertEqual(describe(crossover(mine, theirs))[0], "none measured")
 
     def test_only_common_lengths_count(self):
-        mine, theirs = curve([(128, 2.0), (300, 1.0), (512, 1.0)]), curve([(128, 1.0), (512, 2.0), (4096, 9.0)])
+        mine, theirs = curve([(128, 2.0), (300, 1.0), (512, 1.0)]), curve(
+            [(128, 1.0), (512, 2.0), (4096, 9.0)]
+        )
         c = crossover(mine, theirs)
         self.assertEqual((c["first"], c["last"]), (128, 512))
         self.assertAlmostEqual(c["L"], 256.0)
@@ -368,7 +470,9 @@ class CommandLine(unittest.TestCase):
 
     def test_errors_are_one_line_and_leave_nothing(self):
         with tempfile.TemporaryDirectory() as folder:
-            code, out, err = self.run_main("--out", os.path.join(folder, "new"), os.path.join(folder, "gone.json"))
+            code, out, err = self.run_main(
+                "--out", os.path.join(folder, "new"), os.path.join(folder, "gone.json")
+            )
             self.assertEqual((code, out), (1, ""))
             self.assertEqual(err.count("\n"), 1)
             self.assertIn("gone.json", err)

@@ -16,7 +16,7 @@ sys.path.insert(0, HERE)
 from smx_bench import binary, results as files  # noqa: E402
 from smx_bench.schedule import MODES, Schedule  # noqa: E402
 
-PRETEND = r'''#!@PYTHON@
+PRETEND = r"""#!@PYTHON@
 import json, os, re, sys, time
 rows = @ROWS@
 if "--plan" in sys.argv:
@@ -35,7 +35,7 @@ for name, seconds in rows.items():
         if "nomemory" in name:
             one.update(error_occurred=True, error_message="out of memory: 7 bytes of host memory asked for")
         print(json.dumps(dict(context=dict(compiler="pretend 1"), benchmarks=[one] * int(options["--benchmark_repetitions"]))))
-'''
+"""
 
 
 def plan(flops, length, memory=100):
@@ -44,15 +44,21 @@ def plan(flops, length, memory=100):
 
 class Scheduling(unittest.TestCase):
     def rows(self):
-        return {"sgemm/smx/forward/cpu:1/L:2048": plan(17e9, 2048),
-                "a/x/forward/cpu:1/L:128": plan(1e6, 128), "a/x/forward/cpu:1/L:1000": plan(60e6, 1000),
-                "a/x/forward/cpu:1/L:8192": plan(4e9, 8192), "a/x/forward/cpu:1/L:16384": plan(1e15, 16384),
-                "b/x/forward/cpu:1/L:128": plan(2e6, 128, memory=10**12)}
+        return {
+            "sgemm/smx/forward/cpu:1/L:2048": plan(17e9, 2048),
+            "a/x/forward/cpu:1/L:128": plan(1e6, 128),
+            "a/x/forward/cpu:1/L:1000": plan(60e6, 1000),
+            "a/x/forward/cpu:1/L:8192": plan(4e9, 8192),
+            "a/x/forward/cpu:1/L:16384": plan(1e15, 16384),
+            "b/x/forward/cpu:1/L:128": plan(2e6, 128, memory=10**12),
+        }
 
     def test_yardsticks_first_then_cheap_before_dear(self):
         take, skip = Schedule("default", self.rows(), 10**10).first_round()
-        self.assertEqual([n.split("/")[0] + n.rsplit(":")[-1] for n in take],
-                         ["sgemm2048", "a128", "a1000", "a8192", "a16384"])
+        self.assertEqual(
+            [n.split("/")[0] + n.rsplit(":")[-1] for n in take],
+            ["sgemm2048", "a128", "a1000", "a8192", "a16384"],
+        )
         self.assertIn("GiB", skip["b/x/forward/cpu:1/L:128"])
 
     def test_quick_keeps_its_lengths(self):
@@ -63,6 +69,7 @@ class Scheduling(unittest.TestCase):
     def test_prices_follow_the_nearest_measured_length(self):
         s = Schedule("default", self.rows(), 10**10)
         s.learn("a/x/forward/cpu:1/L:1000", 60.0)  # 1 GFLOP/s
+        s.learn("a/x/forward/cpu:1/L:128", 1000.0)  # short ones say little of long ones
         self.assertAlmostEqual(s.call_seconds("a/x/forward/cpu:1/L:8192"), 4.0)
         price, repetitions = s.price("a/x/forward/cpu:1/L:8192")
         self.assertEqual(repetitions, 2)
@@ -87,11 +94,25 @@ class Driving(unittest.TestCase):
         for name in binary.NAMES:
             path = os.path.join(self.folder, name)
             with open(path, "w", encoding="utf-8") as f:
-                f.write(PRETEND.replace("@PYTHON@", sys.executable).replace("@ROWS@", repr(binaries.get(name, {}))))
+                f.write(
+                    PRETEND.replace("@PYTHON@", sys.executable).replace(
+                        "@ROWS@", repr(binaries.get(name, {}))
+                    )
+                )
             os.chmod(path, 0o755)
 
     def command(self, *more):
-        return [sys.executable, os.path.join(HERE, "run.py"), "--bin", self.folder, "--out", self.out, "--mode", "quick", *more]
+        return [
+            sys.executable,
+            os.path.join(HERE, "run.py"),
+            "--bin",
+            self.folder,
+            "--out",
+            self.out,
+            "--mode",
+            "quick",
+            *more,
+        ]
 
     def run_it(self, *more):
         return subprocess.run(self.command(*more), capture_output=True, text=True, timeout=100)
@@ -101,10 +122,16 @@ class Driving(unittest.TestCase):
             return json.load(f)
 
     def test_a_whole_run(self):
-        self.pretend(bench_primitives={"sgemm/smx/forward/cpu:1/L:2048": 0.01},
-                     bench_mixers={"monarch/order-2/forward/cpu:1/L:128": 0.001, "monarch/order-2/forward/cpu:1/L:512": 0.002,
-                                   "attention/full/forward+backward/cpu:1/L:128": 0.003, "odd/nomemory/forward/cpu:1/L:128": 0.001,
-                                   "odd/broken/forward/cpu:1/L:128": 0.001})
+        self.pretend(
+            bench_primitives={"sgemm/smx/forward/cpu:1/L:2048": 0.01},
+            bench_mixers={
+                "monarch/order-2/forward/cpu:1/L:128": 0.001,
+                "monarch/order-2/forward/cpu:1/L:512": 0.002,
+                "attention/full/forward+backward/cpu:1/L:128": 0.003,
+                "odd/nomemory/forward/cpu:1/L:128": 0.001,
+                "odd/broken/forward/cpu:1/L:128": 0.001,
+            },
+        )
         done = self.run_it("--command", "scripts/bench.sh --quick")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertIn("page: " + os.path.join(self.out, "index.html"), done.stdout.splitlines()[-1])
@@ -117,7 +144,12 @@ class Driving(unittest.TestCase):
         self.assertIn("cannot run", why["broken"])
 
     def test_filter_and_its_mistakes(self):
-        self.pretend(bench_mixers={"monarch/order-2/forward/cpu:1/L:128": 0.001, "dense/full/forward/cpu:1/L:128": 0.001})
+        self.pretend(
+            bench_mixers={
+                "monarch/order-2/forward/cpu:1/L:128": 0.001,
+                "dense/full/forward/cpu:1/L:128": 0.001,
+            }
+        )
         self.assertEqual(self.run_it("--filter", "^monarch").returncode, 0)
         self.assertEqual([r["mixer"] for r in self.results()["rows"]], ["monarch"])
         none = self.run_it("--filter", "nothing")
@@ -147,9 +179,20 @@ class Driving(unittest.TestCase):
     def test_an_interrupted_run_keeps_what_it_has(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(number):
-                self.pretend(bench_mixers={"monarch/order-2/forward/cpu:1/L:128": 0.001, "dense/full/forward/cpu:1/L:128": 0.002,
-                                           "dense/full/forward/cpu:1/L:512": 60})
-                run = subprocess.Popen(self.command("--filter", "."), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                self.pretend(
+                    bench_mixers={
+                        "monarch/order-2/forward/cpu:1/L:128": 0.001,
+                        "dense/full/forward/cpu:1/L:128": 0.002,
+                        "dense/full/forward/cpu:1/L:512": 60,
+                    }
+                )
+                run = subprocess.Popen(
+                    self.command("--filter", "."),
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,
+                )
                 path = os.path.join(self.out, "results.json")
                 end = time.monotonic() + 60
                 while time.monotonic() < end:  # until the slow row runs
@@ -160,7 +203,7 @@ class Driving(unittest.TestCase):
                         pass
                     time.sleep(0.05)
                 time.sleep(0.3)
-                run.send_signal(number)
+                os.killpg(run.pid, number)  # as a terminal does
                 out, err = run.communicate(timeout=60)
                 self.assertEqual((run.returncode, err), (130, ""))
                 self.assertIn("page: ", out)

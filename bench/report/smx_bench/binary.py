@@ -37,8 +37,9 @@ class Binaries:
     def _output(self, command):
         # A session of its own: Ctrl-C reaches us alone, and we end the row that runs.
         try:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                            start_new_session=True)
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            )
         except OSError as e:
             raise ReportError(f"{command[0]}: {e.strerror}") from e
         try:
@@ -54,9 +55,16 @@ class Binaries:
 
     def run(self, name, repetitions, min_seconds):
         """The Google Benchmark document of one row."""
-        out = self._output([self.rows[name]["binary"], *self._threads(), f"--benchmark_filter=^{_escape(name)}/real_time$",
-                            f"--benchmark_repetitions={repetitions}", f"--benchmark_min_time={min_seconds}",
-                            "--benchmark_format=json"])
+        out = self._output(
+            [
+                self.rows[name]["binary"],
+                *self._threads(),
+                f"--benchmark_filter=^{_escape(name)}/real_time$",
+                f"--benchmark_repetitions={repetitions}",
+                f"--benchmark_min_time={min_seconds}",
+                "--benchmark_format=json",
+            ]
+        )
         try:
             return json.loads(out)
         except json.JSONDecodeError as e:

@@ -22,9 +22,16 @@ def compare(new, old):
     for name, row in new.rows.items():
         before = old.rows.get(name)
         if before is not None:
-            changes.append({"name": name, "L": row["L"], "old_ms": before["ms"], "new_ms": row["ms"],
-                            "ratio": before["ms"] / row["ms"],
-                            "verdict": verdict(row["samples_ms"], before["samples_ms"])})
+            changes.append(
+                {
+                    "name": name,
+                    "L": row["L"],
+                    "old_ms": before["ms"],
+                    "new_ms": row["ms"],
+                    "ratio": before["ms"] / row["ms"],
+                    "verdict": verdict(row["samples_ms"], before["samples_ms"]),
+                }
+            )
     only_new = sorted(set(new.rows) - set(old.rows))
     only_old = sorted(set(old.rows) - set(new.rows))
     return changes, only_new, only_old

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The length from which one mixer is faster than another: between measured points only, never beyond them.
 
-Between two neighbouring measured lengths both times are taken to be straight lines in log-log, so the crossing is
-where the log of their ratio, a straight line in log L, is zero. The crossover is the last crossing after which the mixer stays
-faster at every measured length. Its spread is the interval between the crossover of the mixer's shortest repetitions
-with the rival's longest, and of its longest with the rival's shortest.
+Between two neighbouring measured lengths both times are taken to be straight lines in log-log, so the crossing
+is where the log of their ratio, a straight line in log L, is zero. The crossover is the last crossing, after
+which the mixer stays faster at every measured length. Its spread is the interval between the crossover of the
+mixer's shortest repetitions with the rival's longest, and of its longest with the rival's shortest.
 """
 
 import math
@@ -46,13 +46,25 @@ def crossover(mixer_rows, rival_rows):
     def curve(mine, theirs):
         return _crossings([(n, mine(a), theirs(b)) for n, a, b in common])
 
-    def middle(r): return r["ms"]
-    def shortest(r): return r["spread_ms"][0]
-    def longest(r): return r["spread_ms"][1]
+    def middle(r):
+        return r["ms"]
+
+    def shortest(r):
+        return r["spread_ms"][0]
+
+    def longest(r):
+        return r["spread_ms"][1]
 
     state, at, changes = curve(middle, middle)
-    out = {"state": state, "L": at, "low": None, "high": None, "changes": changes,
-           "first": common[0][0] if common else None, "last": common[-1][0] if common else None}
+    out = {
+        "state": state,
+        "L": at,
+        "low": None,
+        "high": None,
+        "changes": changes,
+        "first": common[0][0] if common else None,
+        "last": common[-1][0] if common else None,
+    }
     if state == CROSSES:
         out["low"] = curve(shortest, longest)[1]
         out["high"] = curve(longest, shortest)[1]

@@ -40,9 +40,13 @@ def describe():
         found = re.search(rf"^{name}\s*:\s*(.+)$", info, re.MULTILINE)
         return found.group(1).strip() if found else ""
 
-    out = {"cpu": field("model name") or platform.processor() or platform.machine(),
-           "cores": len(os.sched_getaffinity(0)), "simd": _simd(field("flags")), "caches": _caches(),
-           "kernel": platform.release()}
+    out = {
+        "cpu": field("model name") or platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "simd": _simd(field("flags")),
+        "caches": _caches(),
+        "kernel": platform.release(),
+    }
     family = [field(n) for n in ("vendor_id", "cpu family", "model")]
     if all(family):
         out["cpu_id"] = f"{family[0]} family {family[1]} model {family[2]}"
@@ -86,6 +90,7 @@ class Others:
 
 def commit(root):
     """The commit of a checkout, '+' behind it when tracked files differ; '' outside a checkout."""
+
     def git(*words):
         try:
             done = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, timeout=20)

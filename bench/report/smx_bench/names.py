@@ -2,11 +2,21 @@
 """How mixers are called and drawn. A mixer that is not listed here gets its own name and the next free colour."""
 
 # The rivals first and in grey: every other curve is read against them.
-MIXERS = {"attention": "softmax attention", "dense": "dense matrix", "monarch": "Monarch",
-          "long_convolution": "long convolution", "block_diagonal": "block-diagonal"}
+MIXERS = {
+    "attention": "softmax attention",
+    "dense": "dense matrix",
+    "monarch": "Monarch",
+    "long_convolution": "long convolution",
+    "block_diagonal": "block-diagonal",
+}
 PLAIN_VARIANTS = {"full", "plain"}
-COLOURS = {"attention": "rival", "dense": "baseline", "monarch": "c1", "long_convolution": "c2",
-           "block_diagonal": "c3"}
+COLOURS = {
+    "attention": "rival",
+    "dense": "baseline",
+    "monarch": "c1",
+    "long_convolution": "c2",
+    "block_diagonal": "c3",
+}
 MARKERS = {"attention": "s", "dense": "D", "monarch": "o", "long_convolution": "^", "block_diagonal": "v"}
 SPARE_COLOURS = ("c4", "c5", "c6", "c7")
 SPARE_MARKERS = ("P", "X", "p", "h")
@@ -15,10 +25,28 @@ YARDSTICKS = ("sgemm", "fma", "copy")
 RIVALS = ("attention", "dense")
 
 # The palette stands in the page's style sheet twice, for light and for dark; charts only name the colours.
-LIGHT = {"rival": "#3a3f4b", "baseline": "#8b90a0", "c1": "#1f6feb", "c2": "#d9480f", "c3": "#0f8a5f",
-         "c4": "#8a3ffc", "c5": "#b5179e", "c6": "#0b7285", "c7": "#a07000"}
-DARK = {"rival": "#e6e8ee", "baseline": "#8d93a5", "c1": "#6ea8fe", "c2": "#ff9152", "c3": "#4fd1a1",
-        "c4": "#b794ff", "c5": "#f783e0", "c6": "#5fd3e6", "c7": "#e8c25a"}
+LIGHT = {
+    "rival": "#3a3f4b",
+    "baseline": "#8b90a0",
+    "c1": "#1f6feb",
+    "c2": "#d9480f",
+    "c3": "#0f8a5f",
+    "c4": "#8a3ffc",
+    "c5": "#b5179e",
+    "c6": "#0b7285",
+    "c7": "#a07000",
+}
+DARK = {
+    "rival": "#e6e8ee",
+    "baseline": "#8d93a5",
+    "c1": "#6ea8fe",
+    "c2": "#ff9152",
+    "c3": "#4fd1a1",
+    "c4": "#b794ff",
+    "c5": "#f783e0",
+    "c6": "#5fd3e6",
+    "c7": "#e8c25a",
+}
 
 
 def words(text):
@@ -36,7 +64,12 @@ def ordered(keys):
 
     def rank(key):
         mixer, variant = key
-        return (known.index(mixer) if mixer in known else len(known), mixer, variant not in PLAIN_VARIANTS, variant)
+        return (
+            known.index(mixer) if mixer in known else len(known),
+            mixer,
+            variant not in PLAIN_VARIANTS,
+            variant,
+        )
 
     return sorted(set(keys), key=rank)
 
@@ -49,8 +82,11 @@ def styles(keys):
             spare.append(mixer)
         at = spare.index(mixer) % len(SPARE_COLOURS) if mixer in spare else 0
         n = seen[mixer] = seen.get(mixer, -1) + 1
-        out[mixer, variant] = {"colour": COLOURS.get(mixer, SPARE_COLOURS[at]),
-                               "marker": MARKERS.get(mixer, SPARE_MARKERS[at]), "dash": DASHES[n % len(DASHES)]}
+        out[mixer, variant] = {
+            "colour": COLOURS.get(mixer, SPARE_COLOURS[at]),
+            "marker": MARKERS.get(mixer, SPARE_MARKERS[at]),
+            "dash": DASHES[n % len(DASHES)],
+        }
     return out
 
 

@@ -27,13 +27,17 @@ def _palette(colours):
 
 def table(head, rows, left=1):
     """head: column titles; rows: lists of cells, a cell is text or (text, css class)."""
+
     def cell(tag, at, value):
         text, kind = value if isinstance(value, tuple) else (value, "")
         kind = " ".join(k for k in (kind, "left" if 0 < at < left else "") if k)
         return f"<{tag}{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{esc(text)}</{tag}>"
 
-    lines = ["<div class=\"scroll\"><table><thead><tr>", *(cell("th", i, h) for i, h in enumerate(head)),
-             "</tr></thead><tbody>"]
+    lines = [
+        '<div class="scroll"><table><thead><tr>',
+        *(cell("th", i, h) for i, h in enumerate(head)),
+        "</tr></thead><tbody>",
+    ]
     for row in rows:
         lines += ["<tr>", *(cell("td", i, c) for i, c in enumerate(row)), "</tr>"]
     return "".join(lines) + "</tbody></table></div>"
@@ -47,7 +51,9 @@ class Page:
         # One curve set a width: rows of another width (a peer pair's shape) are in the tables.
         widths = [r["D"] for r in self.mixer_rows if r["D"]]
         self.width = max(set(widths), key=widths.count) if widths else None
-        self.curve_rows = [r for r in self.mixer_rows if r["D"] in (None, self.width) and not names.is_layout(r["variant"])]
+        self.curve_rows = [
+            r for r in self.mixer_rows if r["D"] in (None, self.width) and not names.is_layout(r["variant"])
+        ]
         self.keys = names.ordered((r["mixer"], r["variant"]) for r in self.curve_rows)
         self.style = names.styles(self.keys)
         self.threads = sorted({r["threads"] for r in self.curve_rows})
@@ -55,8 +61,11 @@ class Page:
     # -- selections
 
     def curve(self, mixer, variant, which, threads):
-        found = [r for r in self.curve_rows
-                 if (r["mixer"], r["variant"], r["pass"], r["threads"]) == (mixer, variant, which, threads)]
+        found = [
+            r
+            for r in self.curve_rows
+            if (r["mixer"], r["variant"], r["pass"], r["threads"]) == (mixer, variant, which, threads)
+        ]
         return sorted(found, key=lambda r: r["L"])
 
     def rival(self, mixer, variant, which, threads):
@@ -65,8 +74,12 @@ class Page:
         return (self.curve(mixer, choice, which, threads), choice) if choice else ([], None)
 
     def views(self):
-        return [(which, threads) for threads in self.threads for which in PASSES
-                if any(r["pass"] == which and r["threads"] == threads for r in self.curve_rows)]
+        return [
+            (which, threads)
+            for threads in self.threads
+            for which in PASSES
+            if any(r["pass"] == which and r["threads"] == threads for r in self.curve_rows)
+        ]
 
     def yardstick(self, threads):
         """The best measured sgemm rate with that many threads, GFLOP/s."""
@@ -81,8 +94,11 @@ class Page:
 
     def tip(self, title, row):
         low, high = row["spread_ms"]
-        lines = [f"{title}, L = {row['L']:,}", f"{units.short(row['tokens/s'])} tokens/s",
-                 f"{units.ms(row['ms'])} ({units.ms(low)} to {units.ms(high)}, {len(row['samples_ms'])} repetitions)"]
+        lines = [
+            f"{title}, L = {row['L']:,}",
+            f"{units.short(row['tokens/s'])} tokens/s",
+            f"{units.ms(row['ms'])} ({units.ms(low)} to {units.ms(high)}, {len(row['samples_ms'])} repetitions)",
+        ]
         if row["GFLOP/s"]:
             lines.append(f"{row['GFLOP/s']:.1f} GFLOP/s")
         if row["workspace"] is not None:
@@ -113,8 +129,9 @@ class Page:
             return '<div class="card empty">Nothing was measured for this.</div>'
         tabs = ""
         if len(shown) > 1:
-            buttons = "".join(f'<button type="button" role="tab" data-panel="p-{k}">{esc(t)}</button>'
-                              for k, t, _ in shown)
+            buttons = "".join(
+                f'<button type="button" role="tab" data-panel="p-{k}">{esc(t)}</button>' for k, t, _ in shown
+            )
             tabs = f'<div class="tabs" role="tablist">{buttons}</div>'
         bodies = "".join(f'<div class="panel" role="tabpanel" id="p-{k}">{b}</div>' for k, _, b in shown)
         return tabs + bodies
@@ -128,8 +145,10 @@ class Page:
             theirs, choice = self.rival("attention", key[1], which, threads)
             c = crossover(mine, theirs)
             span = f"{c['first'] or 0:,} to {c['last'] or 0:,}"
-            value, note = {ALWAYS: (f"from {c['first'] or 0:,} on", f"no crossover, {span}"),
-                           NEVER: ("none measured", f"slower, {span}")}.get(c["state"], describe(c))
+            value, note = {
+                ALWAYS: (f"from {c['first'] or 0:,} on", f"no crossover, {span}"),
+                NEVER: ("none measured", f"slower, {span}"),
+            }.get(c["state"], describe(c))
             if c["state"] in (CROSSES, ALWAYS):
                 at = {r["L"]: r for r in theirs}
                 row = next(r for r in reversed(mine) if r["L"] in at)
@@ -137,25 +156,39 @@ class Page:
             versus = "causal attention" if choice and names.is_causal(choice) else "full attention"
             groups.setdefault(versus, []).append(
                 f'<li style="--at: var(--{self.style[key]["colour"]})"><div class="line"><span>{esc(names.title(*key))}</span>'
-                f'<b>{esc(value)}</b></div><div class="note">{esc(note)}</div></li>')
+                f'<b>{esc(value)}</b></div><div class="note">{esc(note)}</div></li>'
+            )
         if not groups:
             return '<p class="soft">No rival was measured.</p>'
-        return "".join(f'<div class="versus">against {esc(versus)}</div><ul class="answers">{"".join(items)}</ul>'
-                       for versus, items in sorted(groups.items(), reverse=True)) + (
-                           '<div class="note soft">× is its speed over that of attention, at the longest length measured for '
-                           'both.</div>')
+        return "".join(
+            f'<div class="versus">against {esc(versus)}</div><ul class="answers">{"".join(items)}</ul>'
+            for versus, items in sorted(groups.items(), reverse=True)
+        ) + (
+            '<div class="note soft">× is its speed over that of attention, at the longest length measured for '
+            "both.</div>"
+        )
 
     def first_screen(self):
         def draw(key, which, threads):
             def value(r):
                 return r["tokens/s"], *(r["tokens/s"] * r["ms"] / t for t in reversed(r["spread_ms"]))
-            svg = plots.lines(key, self.series(which, threads, value), "tokens per second", self.tip,
-                              label=f"Tokens per second against sequence length, {self.view_title(which, threads)}", height=5.3)
+
+            svg = plots.lines(
+                key,
+                self.series(which, threads, value),
+                "tokens per second",
+                self.tip,
+                label=f"Tokens per second against sequence length, {self.view_title(which, threads)}",
+                height=5.3,
+            )
             if svg is None:
                 return None
-            return (f'<div class="first"><section class="card"><h3>How fast is each mixer as the sequence grows?</h3>{svg}'
-                    f'</section><section class="card"><h3>From which length does it beat softmax attention?</h3>'
-                    f'{self.answers(which, threads)}</section></div>')
+            return (
+                f'<div class="first"><section class="card"><h3>How fast is each mixer as the sequence grows?</h3>{svg}'
+                f'</section><section class="card"><h3>From which length does it beat softmax attention?</h3>'
+                f"{self.answers(which, threads)}</section></div>"
+            )
+
         return self.panels("speed", self.views(), draw)
 
     def memory(self):
@@ -164,9 +197,18 @@ class Page:
                 if r["workspace"] is None or r["tensors"] is None:
                     return None
                 return (r["workspace"] + r["tensors"],) * 3
-            svg = plots.lines(key, self.series(which, threads, value), "workspace + tensors, bytes", self.tip, yformat=_bytes_tick,
-                              label=f"Memory against sequence length, {self.view_title(which, threads)}", bytes_axis=True)
+
+            svg = plots.lines(
+                key,
+                self.series(which, threads, value),
+                "workspace + tensors, bytes",
+                self.tip,
+                yformat=_bytes_tick,
+                label=f"Memory against sequence length, {self.view_title(which, threads)}",
+                bytes_axis=True,
+            )
             return svg and f'<div class="card">{svg}</div>'
+
         return self.panels("memory", self.views(), draw)
 
     def fraction(self):
@@ -174,21 +216,37 @@ class Page:
             best = self.yardstick(threads)
             if not best:
                 return None
+
             def value(r):
                 if not r["GFLOP/s"]:
                     return None
-                return tuple(r["flops"] / (t * 1e6) / best for t in (r["ms"], r["spread_ms"][1], r["spread_ms"][0]))
-            svg = plots.lines(key, self.series(which, threads, value), "share of the sgemm rate", self.tip, log=False,
-                              yformat=lambda v: f"{v * 100:.0f} %", reference=1.0,
-                              label=f"Share of the measured sgemm rate, {self.view_title(which, threads)}")
-            return svg and (f'<div class="card">{svg}<p class="small soft">100 % = {best:.1f} GFLOP/s, the best measured '
-                            f'rate of a 2048 × 2048 × 2048 sgemm with {threads} thread{"s" if threads > 1 else ""}.</p></div>')
+                return tuple(
+                    r["flops"] / (t * 1e6) / best for t in (r["ms"], r["spread_ms"][1], r["spread_ms"][0])
+                )
+
+            svg = plots.lines(
+                key,
+                self.series(which, threads, value),
+                "share of the sgemm rate",
+                self.tip,
+                log=False,
+                yformat=lambda v: f"{v * 100:.0f} %",
+                reference=1.0,
+                label=f"Share of the measured sgemm rate, {self.view_title(which, threads)}",
+            )
+            return svg and (
+                f'<div class="card">{svg}<p class="small soft">100 % = {best:.1f} GFLOP/s, the best measured '
+                f'rate of a 2048 × 2048 × 2048 sgemm with {threads} thread{"s" if threads > 1 else ""}.</p></div>'
+            )
+
         return self.panels("share", self.views(), draw)
 
     def crossovers(self):
         def draw(key, which, threads):
             drawn, listed = [], []
-            lengths = sorted({r["L"] for r in self.curve_rows if r["pass"] == which and r["threads"] == threads})
+            lengths = sorted(
+                {r["L"] for r in self.curve_rows if r["pass"] == which and r["threads"] == threads}
+            )
             for mixer_key in self.keys:
                 mixer, variant = mixer_key
                 if mixer == "attention" or not self.curve(mixer, variant, which, threads):
@@ -204,47 +262,99 @@ class Page:
                     value, note = describe(c)
                     rival_name = names.title(rival, choice)
                     text = f"{names.title(*mixer_key)} against {rival_name}\n{value}\n{note}"
-                    found.append((rival_name, marker, c, text if c["state"] == CROSSES else f"{value}: {note}"))
-                    listed.append([names.title(*mixer_key), rival_name, value if c["state"] == CROSSES else "none measured",
-                                   note])
+                    found.append(
+                        (rival_name, marker, c, text if c["state"] == CROSSES else f"{value}: {note}")
+                    )
+                    listed.append(
+                        [
+                            names.title(*mixer_key),
+                            rival_name,
+                            value if c["state"] == CROSSES else "none measured",
+                            note,
+                        ]
+                    )
                 drawn.append((names.title(*mixer_key), self.style[mixer_key]["colour"], found))
             svg = plots.ranges(key, drawn, lengths, f"Crossover lengths, {self.view_title(which, threads)}")
             if svg is None:
                 return None
-            return (f'<div class="card">{svg}<details><summary>As a table</summary>'
-                    f'{table(["mixer", "against", "crossover", "spread and range"], listed, left=4)}</details></div>')
+            return (
+                f'<div class="card">{svg}<details><summary>As a table</summary>'
+                f'{table(["mixer", "against", "crossover", "spread and range"], listed, left=4)}</details></div>'
+            )
+
         return self.panels("cross", self.views(), draw)
 
     def peers(self):
         if not self.results.peers:
             return ""
-        pairs = sorted(self.results.peers.values(), key=lambda p: (p["name"].split("/")[:2], p["L"] or 0, p["peer"]))
+        pairs = sorted(
+            self.results.peers.values(), key=lambda p: (p["name"].split("/")[:2], p["L"] or 0, p["peer"])
+        )
         drawn, listed = [], []
         for p in pairs:
             row = self.results.rows.get(p["name"], {})
             mixer, variant = p["name"].split("/")[:2] if "/" in p["name"] else (p["name"], "")
-            title = f"{names.title(mixer, variant)}, L = {p['L']:,}" if mixer not in names.YARDSTICKS else \
-                f"{mixer} {p['L']:,}"
-            ours, theirs = p.get("ours_samples_ms") or [p["ours_ms"]], p.get("peer_samples_ms") or [p["peer_ms"]]
+            title = (
+                f"{names.title(mixer, variant)}, L = {p['L']:,}"
+                if mixer not in names.YARDSTICKS
+                else f"{mixer} {p['L']:,}"
+            )
+            ours, theirs = p.get("ours_samples_ms") or [p["ours_ms"]], p.get("peer_samples_ms") or [
+                p["peer_ms"]
+            ]
             low, high = min(theirs) / max(ours), max(theirs) / min(ours)
             colour = names.styles([(mixer, variant)])[mixer, variant]["colour"]
-            text = (f"{title} against {p['peer']}\nours {units.ms(p['ours_ms'])}, {p['peer']} {units.ms(p['peer_ms'])}\n"
-                    f"ratio {units.times(p['ratio'])} ({units.times(low)} to {units.times(high)})")
-            drawn.append((f"{title} · {p['peer'].split()[0]}{' in slabs' if p['peer'].endswith('slabs') else ''}", colour, p["ratio"], low, high, text))
+            text = (
+                f"{title} against {p['peer']}\nours {units.ms(p['ours_ms'])}, {p['peer']} {units.ms(p['peer_ms'])}\n"
+                f"ratio {units.times(p['ratio'])} ({units.times(low)} to {units.times(high)})"
+            )
+            drawn.append(
+                (
+                    f"{title} · {p['peer'].split()[0]}{' in slabs' if p['peer'].endswith('slabs') else ''}",
+                    colour,
+                    p["ratio"],
+                    low,
+                    high,
+                    text,
+                )
+            )
             rate = row.get("flops")
-            listed.append([title, p["peer"], units.ms(p["ours_ms"]), units.ms(p["peer_ms"]),
-                           (units.times(p["ratio"]), "good" if low > 1 else "bad" if high < 1 else ""),
-                           f"{units.times(low)} to {units.times(high)}",
-                           f"{rate / p['ours_ms'] * 1e-6:.1f}" if rate else "–", p.get("note", "")])
-        svg = plots.bars("peers", drawn, "speed of smx relative to the peer (1× = equal; longer is faster)",
-                         "Speed ratios against peers")
-        head = ["work", "peer", "smx", "peer's time", "smx is faster by", "spread", "smx GFLOP/s", "peer's formulation"]
-        return (f'<h2>Against other libraries, one thread</h2><p class="soft">Same shapes, same run, interleaved: our row, '
-                f'then the peer\'s, round after round; medians. The lines on the bars are the spread of the rounds. A peer '
-                f'runs the quickest formulation we could find for it, after warm-up; "in slabs" is a loop over a few channels or tokens '
-                f'at a time, which keeps in cache what lies between its calls.</p>'
-                f'<div class="card">{svg}</div><details><summary>As a table</summary><div class="card">'
-                f'{table(head, listed, left=2)}</div></details>')
+            listed.append(
+                [
+                    title,
+                    p["peer"],
+                    units.ms(p["ours_ms"]),
+                    units.ms(p["peer_ms"]),
+                    (units.times(p["ratio"]), "good" if low > 1 else "bad" if high < 1 else ""),
+                    f"{units.times(low)} to {units.times(high)}",
+                    f"{rate / p['ours_ms'] * 1e-6:.1f}" if rate else "–",
+                    p.get("note", ""),
+                ]
+            )
+        svg = plots.bars(
+            "peers",
+            drawn,
+            "speed of smx relative to the peer (1× = equal; longer is faster)",
+            "Speed ratios against peers",
+        )
+        head = [
+            "work",
+            "peer",
+            "smx",
+            "peer's time",
+            "smx is faster by",
+            "spread",
+            "smx GFLOP/s",
+            "peer's formulation",
+        ]
+        return (
+            f'<h2>Against other libraries, one thread</h2><p class="soft">Same shapes, same run, interleaved: our row, '
+            f"then the peer's, round after round; medians. The lines on the bars are the spread of the rounds. A peer "
+            f'runs the quickest formulation we could find for it, after warm-up; "in slabs" is a loop over a few channels or tokens '
+            f"at a time, which keeps in cache what lies between its calls.</p>"
+            f'<div class="card">{svg}</div><details><summary>As a table</summary><div class="card">'
+            f"{table(head, listed, left=2)}</div></details>"
+        )
 
     def costs(self):
         """What the backward pass and more threads do, at three lengths."""
@@ -258,6 +368,7 @@ class Page:
         rows = []
         for key in self.keys:
             for n in lengths:
+
                 def at(which, threads):
                     return next((r["ms"] for r in self.curve(*key, which, threads) if r["L"] == n), None)
 
@@ -268,15 +379,23 @@ class Page:
                 line = [names.title(*key), f"{n:,}", units.ms(one), units.ms(both), ratio(both, one)]
                 if most > 1:
                     one_many, both_many = at("forward", most), at("forward+backward", most)
-                    line += [units.ms(one_many), ratio(one, one_many), units.ms(both_many), ratio(both, both_many)]
+                    line += [
+                        units.ms(one_many),
+                        ratio(one, one_many),
+                        units.ms(both_many),
+                        ratio(both, both_many),
+                    ]
                 if any(x != "–" for x in line[2:]):
                     rows.append(line)
         if not rows:
             return ""
         note = "ratio: forward + backward over forward, one thread." + (
-            f" gain: one thread's time over that of {most} threads." if most > 1 else "")
-        return (f'<h2>What the backward pass and more threads change</h2><div class="card">{table(head, rows)}'
-                f'<p class="small soft">{note}</p></div>')
+            f" gain: one thread's time over that of {most} threads." if most > 1 else ""
+        )
+        return (
+            f'<h2>What the backward pass and more threads change</h2><div class="card">{table(head, rows)}'
+            f'<p class="small soft">{note}</p></div>'
+        )
 
     def comparison(self):
         if self.against is None:
@@ -284,104 +403,204 @@ class Page:
         changes, only_new, only_old = compare.compare(self.results, self.against)
         marks = {compare.FASTER: "good", compare.SLOWER: "bad"}
         changes.sort(key=lambda c: (c["verdict"] not in marks, -abs(c["ratio"] - 1)))
-        rows = [[c["name"], units.ms(c["old_ms"]), units.ms(c["new_ms"]),
-                 (units.times(c["ratio"]), marks.get(c["verdict"], "")), (c["verdict"], marks.get(c["verdict"], ""))]
-                for c in changes]
+        rows = [
+            [
+                c["name"],
+                units.ms(c["old_ms"]),
+                units.ms(c["new_ms"]),
+                (units.times(c["ratio"]), marks.get(c["verdict"], "")),
+                (c["verdict"], marks.get(c["verdict"], "")),
+            ]
+            for c in changes
+        ]
         count = {v: sum(c["verdict"] == v for c in changes) for v in (compare.FASTER, compare.SLOWER)}
         old = self.against.about
-        extra = "".join(f"<p class=\"small soft\">Only in the {which} run: {len(found)} rows.</p>"
-                        for which, found in (("new", only_new), ("old", only_old)) if found)
+        extra = "".join(
+            f'<p class="small soft">Only in the {which} run: {len(found)} rows.</p>'
+            for which, found in (("new", only_new), ("old", only_old))
+            if found
+        )
         differ = [k for k in ("machine", "compiler") if old.get(k) != self.results.about.get(k)]
-        warning = (f'<p class="card warn">The two runs differ in: {esc(", ".join(differ))}. Ratios mix that with changes of '
-                   f'the code.</p>' if differ else "")
+        warning = (
+            f'<p class="card warn">The two runs differ in: {esc(", ".join(differ))}. Ratios mix that with changes of '
+            f"the code.</p>"
+            if differ
+            else ""
+        )
         head, moved = ["row", "old", "new", "speed of new / old", "verdict"], sum(count.values())
-        body = table(head, rows[:moved]) if moved else '<div class="empty">No row changed beyond the spread.</div>'
+        body = (
+            table(head, rows[:moved])
+            if moved
+            else '<div class="empty">No row changed beyond the spread.</div>'
+        )
         if not rows:
             body = '<div class="empty">The two runs have no row in common.</div>'
         elif moved < len(rows):
             body += f"<details><summary>The other {len(rows) - moved} rows</summary>{table(head, rows[moved:])}</details>"
-        return (f'<h2>Against an earlier run</h2><p class="soft">{esc(self.against_name)}: {esc(old.get("date") or "no date")}, '
-                f'commit {esc(old.get("commit") or "unknown")}. {count[compare.FASTER]} rows faster, '
-                f'{count[compare.SLOWER]} slower beyond the spread (no repetition of one run overlaps the other).</p>'
-                f'{warning}<div class="card">{body}{extra}</div>')
+        return (
+            f'<h2>Against an earlier run</h2><p class="soft">{esc(self.against_name)}: {esc(old.get("date") or "no date")}, '
+            f'commit {esc(old.get("commit") or "unknown")}. {count[compare.FASTER]} rows faster, '
+            f"{count[compare.SLOWER]} slower beyond the spread (no repetition of one run overlaps the other).</p>"
+            f'{warning}<div class="card">{body}{extra}</div>'
+        )
 
     def all_rows(self):
-        head = ["row", "L", "D", "ms", "spread", "n", "tokens/s", "GFLOP/s", "flops", "bytes moved", "workspace", "tensors"]
+        head = [
+            "row",
+            "L",
+            "D",
+            "ms",
+            "spread",
+            "n",
+            "tokens/s",
+            "GFLOP/s",
+            "flops",
+            "bytes moved",
+            "workspace",
+            "tensors",
+        ]
         rows = []
-        for r in sorted(self.results.rows.values(), key=lambda r: (r["mixer"], r["variant"], r["pass"], r["threads"], r["L"])):
-            rows.append([f"{r['mixer']}/{r['variant']}/{r['pass']}/{r['backend']}:{r['threads']}", f"{r['L']:,}", r["D"] or "–",
-                         f"{r['ms']:.4g}", f"{r['spread_ms'][0]:.4g} to {r['spread_ms'][1]:.4g}", len(r["samples_ms"]),
-                         units.short(r["tokens/s"]), f"{r['GFLOP/s']:.1f}" if r["GFLOP/s"] else "–", units.short(r["flops"]),
-                         units.size(r["bytes"]), units.size(r["workspace"]), units.size(r["tensors"])])
+        for r in sorted(
+            self.results.rows.values(),
+            key=lambda r: (r["mixer"], r["variant"], r["pass"], r["threads"], r["L"]),
+        ):
+            rows.append(
+                [
+                    f"{r['mixer']}/{r['variant']}/{r['pass']}/{r['backend']}:{r['threads']}",
+                    f"{r['L']:,}",
+                    r["D"] or "–",
+                    f"{r['ms']:.4g}",
+                    f"{r['spread_ms'][0]:.4g} to {r['spread_ms'][1]:.4g}",
+                    len(r["samples_ms"]),
+                    units.short(r["tokens/s"]),
+                    f"{r['GFLOP/s']:.1f}" if r["GFLOP/s"] else "–",
+                    units.short(r["flops"]),
+                    units.size(r["bytes"]),
+                    units.size(r["workspace"]),
+                    units.size(r["tensors"]),
+                ]
+            )
         skipped = [[s["name"], s["reason"]] for s in self.results.skipped.values()]
         out = f'<h2>Every row</h2><details><summary>{len(rows)} rows</summary><div class="card">{table(head, rows)}</div></details>'
         if skipped:
-            out += (f'<details><summary>{len(skipped)} rows that were not measured, and why</summary><div class="card">'
-                    f'{table(["row", "reason"], skipped, left=2)}</div></details>')
+            out += (
+                f'<details><summary>{len(skipped)} rows that were not measured, and why</summary><div class="card">'
+                f'{table(["row", "reason"], skipped, left=2)}</div></details>'
+            )
         return out
 
     def circumstances(self):
         about, m, c = self.results.about, self.results.about["machine"], self.results.about["compiler"]
         caches = ", ".join(f"{k} {v}" for k, v in m.get("caches", {}).items())
-        facts = [("CPU", m.get("cpu", "") + (f" ({m['cpu_id']})" if m.get("cpu_id") else "")),
-                 ("cores seen", f"{m.get('cores', '')}{', virtual machine' if m.get('virtual') else ''}"),
-                 ("vectors", m.get("simd")), ("caches of core 0", caches),
-                 ("memory", f"{m['memory_gib']} GiB" if m.get("memory_gib") else ""), ("governor", m.get("governor")),
-                 ("system", ", ".join(x for x in (m.get("system"), m.get("kernel")) if x)), ("compiler", c.get("compiler")),
-                 ("flags", c.get("flags")), ("Eigen", c.get("eigen")), ("BLAS", c.get("blas")), ("peers", about.get("peer_versions")),
-                 ("date", about.get("date")), ("commit", about.get("commit")), ("command", about.get("command"))]
+        facts = [
+            ("CPU", m.get("cpu", "") + (f" ({m['cpu_id']})" if m.get("cpu_id") else "")),
+            ("cores seen", f"{m.get('cores', '')}{', virtual machine' if m.get('virtual') else ''}"),
+            ("vectors", m.get("simd")),
+            ("caches of core 0", caches),
+            ("memory", f"{m['memory_gib']} GiB" if m.get("memory_gib") else ""),
+            ("governor", m.get("governor")),
+            ("system", ", ".join(x for x in (m.get("system"), m.get("kernel")) if x)),
+            ("compiler", c.get("compiler")),
+            ("flags", c.get("flags")),
+            ("Eigen", c.get("eigen")),
+            ("BLAS", c.get("blas")),
+            ("peers", about.get("peer_versions")),
+            ("date", about.get("date")),
+            ("commit", about.get("commit")),
+            ("command", about.get("command")),
+        ]
         listed = "".join(f"<dt>{esc(k)}</dt><dd>{esc(v)}</dd>" for k, v in facts if v)
         rates = []
-        for r in sorted(self.results.rows.values(), key=lambda r: (r["mixer"], r["variant"], r["threads"], r["L"])):
+        for r in sorted(
+            self.results.rows.values(), key=lambda r: (r["mixer"], r["variant"], r["threads"], r["L"])
+        ):
             if r["mixer"] in names.YARDSTICKS:
-                rate = f"{r['GFLOP/s']:.1f} GFLOP/s" if r["mixer"] != "copy" else f"{r['bytes'] / r['ms'] * 1e-6:.1f} GB/s"
-                rates.append([f"{r['mixer']}, {names.words(r['variant'])}", f"{r['L']:,}", r["threads"], rate])
-        yardsticks = (f'<div class="card"><h3>Yardsticks</h3>{table(["what", "size", "threads", "rate"], rates)}'
-                      f'<p class="small soft">fma: dependent-free multiply-adds in registers, the peak of the arithmetic. '
-                      f'copy: bytes read plus bytes written.</p></div>') if rates else ""
-        return (f'<h2>Machine, compiler, flags</h2><div class="two"><div class="card"><dl>{listed}</dl></div>{yardsticks}</div>'
-                f'<h2>How it was measured</h2><div class="card"><p>Google Benchmark, wall-clock time, f32, batch 1'
-                f'{f", D = {self.width}" if self.width else ""} (attention: 12 heads of 64). Each row runs in a process of its '
-                f'own: inputs, weights and workspace exist and one call has warmed up before the clock starts. A point is the '
-                f'median of all repetitions in all rounds; a round goes once over all rows, so that slow drifts of the '
-                f'machine show up as spread and not as a difference between two mixers. The pale bars are the shortest and '
-                f'longest repetition.</p><p>tokens/s = batch × L / time. Memory = workspace + tensors: what the plan counts '
-                f'for scratch, plus inputs, outputs, weights, what forward keeps for backward, and gradients in '
-                f'forward + backward. flops and bytes are the plan\'s.</p>'
-                f'<p>A crossover is interpolated between measured lengths, linear in log time against log length, at the last '
-                f'change of the lead; its spread pairs the shortest repetitions of one side with the longest of the other. '
-                f'Causal mixers are held against causal attention, the others against full attention. Nothing is extrapolated.</p>'
-                f'<p>Debian\'s libbenchmark is a debug build and says so in its JSON; that slows the bookkeeping between '
-                f'repetitions, not the timed loop.</p></div>')
+                rate = (
+                    f"{r['GFLOP/s']:.1f} GFLOP/s"
+                    if r["mixer"] != "copy"
+                    else f"{r['bytes'] / r['ms'] * 1e-6:.1f} GB/s"
+                )
+                rates.append(
+                    [f"{r['mixer']}, {names.words(r['variant'])}", f"{r['L']:,}", r["threads"], rate]
+                )
+        yardsticks = (
+            (
+                f'<div class="card"><h3>Yardsticks</h3>{table(["what", "size", "threads", "rate"], rates)}'
+                f'<p class="small soft">fma: independent multiply-adds in registers, the peak of the arithmetic. '
+                f"copy: bytes read plus bytes written.</p></div>"
+            )
+            if rates
+            else ""
+        )
+        return (
+            f'<h2>Machine, compiler, flags</h2><div class="two"><div class="card"><dl>{listed}</dl></div>{yardsticks}</div>'
+            f'<h2>How it was measured</h2><div class="card"><p>Google Benchmark, wall-clock time, f32, batch 1'
+            f'{f", D = {self.width}" if self.width else ""} (attention: 12 heads of 64). Each row runs in a process of its '
+            f"own: inputs, weights and workspace exist and one call has warmed up before the clock starts. A point is the "
+            f"median of all repetitions in all rounds; a round goes once over all rows, so that slow drifts of the "
+            f"machine show up as spread and not as a difference between two mixers. The pale bars are the shortest and "
+            f"longest repetition.</p><p>tokens/s = batch × L / time. Memory = workspace + tensors: the scratch that the plan "
+            f"counts (in forward + backward with what forward keeps for backward), plus inputs, outputs, weights, "
+            f"prepared kernels and gradients. flops and bytes are the plan's. Forward of a long convolution runs on "
+            f"kernels whose spectra exist; forward + backward makes them, because training moves the kernels.</p>"
+            f"<p>A crossover is interpolated between measured lengths, linear in log time against log length, at the last "
+            f"change of the lead; its spread pairs the shortest repetitions of one side with the longest of the other. "
+            f"Causal mixers are held against causal attention, the others against full attention. Nothing is extrapolated.</p>"
+            f"<p>Debian's libbenchmark is a debug build and says so in its JSON; that slows the bookkeeping between "
+            f"repetitions, not the timed loop.</p></div>"
+        )
 
     def html(self):
         about = self.results.about
         machine, compiler = about["machine"], about["compiler"]
-        sub = " · ".join(str(x) for x in ("f32, batch 1" + (f", D = {self.width}" if self.width else ""), compiler.get("compiler"),
-                                          compiler.get("flags"), (about.get("date") or "")[:16].replace("T", " "),
-                                          f"commit {about['commit']}" if about.get("commit") else "") if x)
-        css = _resource("page.css").replace("@LIGHT@", _palette(names.LIGHT)).replace("@DARK@", _palette(names.DARK))
+        sub = " · ".join(
+            str(x)
+            for x in (
+                "f32, batch 1" + (f", D = {self.width}" if self.width else ""),
+                compiler.get("compiler"),
+                compiler.get("flags"),
+                (about.get("date") or "")[:16].replace("T", " "),
+                f"commit {about['commit']}" if about.get("commit") else "",
+            )
+            if x
+        )
+        css = (
+            _resource("page.css")
+            .replace("@LIGHT@", _palette(names.LIGHT))
+            .replace("@DARK@", _palette(names.DARK))
+        )
         if self.curve_rows:
-            body = [self.first_screen(),
-                    '<h2>Memory</h2><p class="soft">Workspace plus all tensors, as planned.</p>', self.memory(),
-                    '<h2>How much of the machine each mixer uses</h2><p class="soft">Arithmetic rate as a share of the '
-                    'measured matrix product.</p>', self.fraction(),
-                    '<h2>Crossover lengths</h2><p class="soft">The measured length from which a mixer is faster; bars: '
-                    'spread.</p>', self.crossovers(), self.costs()]
+            body = [
+                self.first_screen(),
+                '<h2>Memory</h2><p class="soft">Workspace plus all tensors, as planned.</p>',
+                self.memory(),
+                '<h2>How much of the machine each mixer uses</h2><p class="soft">Arithmetic rate as a share of the '
+                "measured matrix product.</p>",
+                self.fraction(),
+                '<h2>Crossover lengths</h2><p class="soft">The measured length from which a mixer is faster; bars: '
+                "spread.</p>",
+                self.crossovers(),
+                self.costs(),
+            ]
         else:
             body = ['<div class="card empty">No mixer was measured in this run.</div>']
         body += [self.peers(), self.comparison(), self.all_rows(), self.circumstances()]
         others = about.get("others_cores") or 0
         if others > BUSY_CORES:
-            body.insert(0, f'<p class="card warn">Other programs kept {others:.1f} cores of this machine busy during the run: read '
-                           f'the numbers as a lower bound of the speed, and expect wide spreads.</p>')
+            body.insert(
+                0,
+                f'<p class="card warn">Other programs kept {others:.1f} cores of this machine busy during the run: read '
+                f"the numbers as a lower bound of the speed, and expect wide spreads.</p>",
+            )
         if about.get("partial"):
             body.insert(0, f'<p class="card warn">{esc(about["partial"])}</p>')
-        return ("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-                "content=\"width=device-width, initial-scale=1\"><title>smx: sequence mixers on this machine</title>"
-                f"<style>{css}</style></head><body><main><header><h1>smx on {esc(machine.get('cpu') or 'this machine')}</h1>"
-                f"<span class=\"soft small\">{esc(sub)}</span></header>{''.join(body)}</main>"
-                f"<script>{_resource('page.js')}</script></body></html>\n")
+        return (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+            'content="width=device-width, initial-scale=1"><title>smx: sequence mixers on this machine</title>'
+            f"<style>{css}</style></head><body><main><header><h1>smx on {esc(machine.get('cpu') or 'this machine')}</h1>"
+            f"<span class=\"soft small\">{esc(sub)}</span></header>{''.join(body)}</main>"
+            f"<script>{_resource('page.js')}</script></body></html>\n"
+        )
 
 
 def _bytes_tick(value):

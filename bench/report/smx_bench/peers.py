@@ -17,16 +17,23 @@ PAIRS = [("sgemm/smx/forward/cpu:1/L:2048", 2048, TORCH, "sgemm")]
 
 
 def _whole_and_slabs(row, lengths, task):
-    return [(f"{row}/forward/cpu:1/L:{n}", n, peer, t) for n in lengths
-            for peer, t in ((TORCH, task), (SLABS, f"{task}_slabs"))]
+    return [
+        (f"{row}/forward/cpu:1/L:{n}", n, peer, t)
+        for n in lengths
+        for peer, t in ((TORCH, task), (SLABS, f"{task}_slabs"))
+    ]
 
 
 PAIRS += _whole_and_slabs("monarch/order-2", (1024, 4096, 16384), "monarch")
 PAIRS += _whole_and_slabs("monarch/channels", (4096,), "monarch_channels")
 PAIRS += _whole_and_slabs("long_convolution/causal", (1024, 4096, 16384), "convolution")
-PAIRS += _whole_and_slabs("long_convolution/causal-channel-major", (4096, 8192, 32768), "convolution_channel_major")
-PAIRS += [(f"long_convolution/causal-channel-major/forward/cpu:1/L:{n}", n, FFTW, "convolution_channel_major")
-          for n in (4096, 8192, 32768)]
+PAIRS += _whole_and_slabs(
+    "long_convolution/causal-channel-major", (4096, 8192, 32768), "convolution_channel_major"
+)
+PAIRS += [
+    (f"long_convolution/causal-channel-major/forward/cpu:1/L:{n}", n, FFTW, "convolution_channel_major")
+    for n in (4096, 8192, 32768)
+]
 PAIRS += [(f"attention/full/forward/cpu:1/L:{n}", n, TORCH, "attention") for n in (1024, 4096, 8192)]
 PAIRS += [("attention/causal/forward/cpu:1/L:4096", 4096, TORCH, "attention_causal")]
 QUICK_LENGTHS = (1024, 2048, 4096)
@@ -39,8 +46,15 @@ class _Worker:
 
     def __init__(self, command, environment=None):
         try:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                            text=True, start_new_session=True, env={**os.environ, **(environment or {})})
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )
         except OSError as e:
             raise ReportError(f"{command[0]}: {e.strerror}") from e
 
@@ -68,8 +82,10 @@ class Torch:
     """bench/peers/torch_worker.py in the virtual environment."""
 
     def __init__(self, python):
-        self.worker = _Worker([python, os.path.join(ROOT, "peers", "torch_worker.py")],
-                              {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
+        self.worker = _Worker(
+            [python, os.path.join(ROOT, "peers", "torch_worker.py")],
+            {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
         self.version = self.name = self._said(self.worker.answer())["version"]
 
     @staticmethod
@@ -81,7 +97,9 @@ class Torch:
 
     def prepare(self, task, length):
         self.name = self.version + (" in slabs" if task.endswith("_slabs") else "")
-        return self._said(self.worker.ask(json.dumps({"prepare": task, "L": length, "D": CHANNELS})))["formulation"]
+        return self._said(self.worker.ask(json.dumps({"prepare": task, "L": length, "D": CHANNELS})))[
+            "formulation"
+        ]
 
     def time(self, seconds):
         return self._said(self.worker.ask(json.dumps({"time": seconds})))["ms"]

@@ -10,7 +10,13 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator  # noqa: E402
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    NullLocator,
+)  # noqa: E402
 
 from . import names, units  # noqa: E402
 
@@ -21,14 +27,37 @@ xml.register_namespace("xlink", XLINK)
 # Colours that no one would choose stand for variables until _finish.
 INK, GRID, PAPER = "#010203", "#010204", "#010205"
 NAMED = {name: f"#0102{0x10 + i:02x}" for i, name in enumerate(names.LIGHT)}
-VARIABLES = {INK: "currentColor", GRID: "var(--grid)", PAPER: "var(--card)",
-             **{code: f"var(--{name})" for name, code in NAMED.items()}}
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "smx", "font.size": 10, "text.color": INK, "axes.edgecolor": GRID,
-         "axes.labelcolor": INK, "xtick.color": GRID, "ytick.color": GRID, "xtick.labelcolor": INK,
-         "ytick.labelcolor": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.facecolor": "none",
-         "figure.facecolor": "none", "savefig.facecolor": "none", "axes.grid": True, "grid.color": GRID,
-         "grid.linewidth": 0.6, "xtick.minor.size": 0, "ytick.minor.size": 0, "xtick.major.size": 3,
-         "ytick.major.size": 0, "axes.axisbelow": True}
+VARIABLES = {
+    INK: "currentColor",
+    GRID: "var(--grid)",
+    PAPER: "var(--card)",
+    **{code: f"var(--{name})" for name, code in NAMED.items()},
+}
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "smx",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "axes.axisbelow": True,
+}
 matplotlib.rcParams.update(STYLE)
 
 
@@ -45,8 +74,19 @@ class _Chart:
     def tip(self, x, y, text, series=None, size=12):
         """An invisible disc that answers the pointer."""
         gid = self.tip_id(text, series)
-        self.axes.plot([x], [y], linestyle="none", marker="o", markersize=size, markeredgewidth=0, color=INK, alpha=0,
-                       gid=gid, zorder=9, clip_on=False)
+        self.axes.plot(
+            [x],
+            [y],
+            linestyle="none",
+            marker="o",
+            markersize=size,
+            markeredgewidth=0,
+            color=INK,
+            alpha=0,
+            gid=gid,
+            zorder=9,
+            clip_on=False,
+        )
 
     def finish(self, label):
         out = io.StringIO()
@@ -114,8 +154,18 @@ def _spread_labels(wanted, gap):
     return placed
 
 
-def lines(key, series, ylabel, describe, label, log=True, height=4.3, yformat=units.tick, reference=None,
-          bytes_axis=False):
+def lines(
+    key,
+    series,
+    ylabel,
+    describe,
+    label,
+    log=True,
+    height=4.3,
+    yformat=units.tick,
+    reference=None,
+    bytes_axis=False,
+):
     """One curve a series. series: list of (title, style, [(x, y, low, high, row)]); describe(title, row) is what
     the point says under the pointer. Every point is measured; lines join the powers of two to guide the eye, the other
     lengths stand beside them, hollow."""
@@ -143,26 +193,67 @@ def lines(key, series, ylabel, describe, label, log=True, height=4.3, yformat=un
         axes.axhline(reference, color=INK, linewidth=0.8, linestyle=(0, (2, 2)), alpha=0.6)
     for n, (_, style, points) in enumerate(series):
         colour = NAMED[style["colour"]]
-        axes.vlines([p[0] for p in points], [p[2] for p in points], [p[3] for p in points], color=colour, linewidth=3.5, alpha=0.35,
-                    gid=f"series {n} spread")
+        axes.vlines(
+            [p[0] for p in points],
+            [p[2] for p in points],
+            [p[3] for p in points],
+            color=colour,
+            linewidth=3.5,
+            alpha=0.35,
+            gid=f"series {n} spread",
+        )
         for power, face in ((True, colour), (False, PAPER)):
             part = [p for p in points if (p[0] & (p[0] - 1) == 0) == power]
-            axes.plot([p[0] for p in part], [p[1] for p in part], color=colour, linewidth=2 if power else 0,
-                      linestyle=style["dash"] if power else "none", marker=style["marker"], markersize=5,
-                      markerfacecolor=face, markeredgewidth=0.8 if power else 1.2,
-                      markeredgecolor=PAPER if power else colour, gid=f"series {n} {'line' if power else 'others'}",
-                      zorder=3)
+            axes.plot(
+                [p[0] for p in part],
+                [p[1] for p in part],
+                color=colour,
+                linewidth=2 if power else 0,
+                linestyle=style["dash"] if power else "none",
+                marker=style["marker"],
+                markersize=5,
+                markerfacecolor=face,
+                markeredgewidth=0.8 if power else 1.2,
+                markeredgecolor=PAPER if power else colour,
+                gid=f"series {n} {'line' if power else 'others'}",
+                zorder=3,
+            )
     to_axes = axes.transScale + axes.transLimits
     ends = [to_axes.transform((points[-1][0], points[-1][1])) for _, _, points in series]
     heights = _spread_labels([e[1] for e in ends], 0.058 * 4.3 / height)
     for n, ((title, style, _), end, y) in enumerate(zip(series, ends, heights)):
         colour = NAMED[style["colour"]]
-        axes.plot([end[0] + 0.008, 1.0, 1.018], [end[1], y, y], transform=axes.transAxes, color=colour, linewidth=0.7,
-                  linestyle=(0, (1, 1.5)), clip_on=False, zorder=1, gid=f"series {n} leader")
-        axes.plot([1.035], [y], transform=axes.transAxes, color=colour, marker=style["marker"], markersize=5,
-                  clip_on=False, gid=f"series {n} key")
-        axes.text(1.052, y, title, transform=axes.transAxes, color=colour, va="center", fontsize=10,
-                  gid=f"series {n} label")
+        axes.plot(
+            [end[0] + 0.008, 1.0, 1.018],
+            [end[1], y, y],
+            transform=axes.transAxes,
+            color=colour,
+            linewidth=0.7,
+            linestyle=(0, (1, 1.5)),
+            clip_on=False,
+            zorder=1,
+            gid=f"series {n} leader",
+        )
+        axes.plot(
+            [1.035],
+            [y],
+            transform=axes.transAxes,
+            color=colour,
+            marker=style["marker"],
+            markersize=5,
+            clip_on=False,
+            gid=f"series {n} key",
+        )
+        axes.text(
+            1.052,
+            y,
+            title,
+            transform=axes.transAxes,
+            color=colour,
+            va="center",
+            fontsize=10,
+            gid=f"series {n} label",
+        )
     for n, (title, _, points) in enumerate(series):
         for p in points:
             chart.tip(p[0], p[1], describe(title, p[4]), n)
@@ -187,14 +278,32 @@ def ranges(key, rows, lengths, label):
             labels.append(f"{title} against {rival}")
             if c["state"] == "crosses":
                 low, high = c["low"] or c["first"], c["high"] or c["last"]
-                axes.plot([low, high], [y, y], color=NAMED[colour], linewidth=7, alpha=0.35, solid_capstyle="butt")
-                axes.plot([c["L"]], [y], color=NAMED[colour], marker=marker, markersize=7, markeredgecolor=PAPER)
-                axes.annotate(f"{c['L']:,.0f}", (high, y), xytext=(8, 0), textcoords="offset points", va="center",
-                              color=NAMED[colour])
+                axes.plot(
+                    [low, high], [y, y], color=NAMED[colour], linewidth=7, alpha=0.35, solid_capstyle="butt"
+                )
+                axes.plot(
+                    [c["L"]], [y], color=NAMED[colour], marker=marker, markersize=7, markeredgecolor=PAPER
+                )
+                axes.annotate(
+                    f"{c['L']:,.0f}",
+                    (high, y),
+                    xytext=(8, 0),
+                    textcoords="offset points",
+                    va="center",
+                    color=NAMED[colour],
+                )
                 chart.tip(c["L"], y, text)
             else:
-                axes.text(0.01, y, text, transform=axes.get_yaxis_transform(), va="center", color=INK, alpha=0.75,
-                          fontsize=9)
+                axes.text(
+                    0.01,
+                    y,
+                    text,
+                    transform=axes.get_yaxis_transform(),
+                    va="center",
+                    color=INK,
+                    alpha=0.75,
+                    fontsize=9,
+                )
             y += 1
         y += 0.35
     axes.set_ylim(y - 0.65, -0.6)
@@ -215,7 +324,11 @@ def bars(key, rows, xlabel, label):
     axes.set_xscale("log")
     values = [v for r in rows for v in r[2:5]]
     axes.set_xlim(min(0.7, min(values) / 1.2), max(2.0, max(values) * 1.25))
-    ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100) if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]]
+    ticks = [
+        t
+        for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)
+        if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]
+    ]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FixedFormatter([f"{t:g}×" for t in ticks]))
@@ -225,8 +338,13 @@ def bars(key, rows, xlabel, label):
         bar = axes.barh(y, ratio - 1, left=1, height=0.62, color=NAMED[colour], alpha=0.85)
         bar[0].set_gid(chart.tip_id(text))
         axes.plot([low, high], [y, y], color=INK, linewidth=1.2, alpha=0.7)
-        axes.annotate(units.times(ratio), (max(high, ratio, 1), y), xytext=(6, 0), textcoords="offset points",
-                      va="center")
+        axes.annotate(
+            units.times(ratio),
+            (max(high, ratio, 1), y),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+        )
     axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.yaxis.set_major_locator(FixedLocator(range(len(rows))))
     axes.yaxis.set_major_formatter(FixedFormatter([r[0] for r in rows]))

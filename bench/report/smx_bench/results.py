@@ -65,12 +65,23 @@ def parse_name(name):
     key, _, number = length.partition(":")
     if not backend or key != "L" or not number.isdecimal() or (colon and not threads.isdecimal()):
         return None
-    return {"name": "/".join(parts), "mixer": mixer, "variant": variant, "pass": which, "backend": backend,
-            "threads": int(threads) if colon else 1, "L": int(number)}
+    return {
+        "name": "/".join(parts),
+        "mixer": mixer,
+        "variant": variant,
+        "pass": which,
+        "backend": backend,
+        "threads": int(threads) if colon else 1,
+        "L": int(number),
+    }
 
 
 def _number(value):
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
+    return (
+        value
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        else None
+    )
 
 
 def _from_google_benchmark(data, where):
@@ -94,13 +105,19 @@ def _from_google_benchmark(data, where):
             continue
         time, unit = _number(entry.get("real_time")), TO_MS.get(entry.get("time_unit", "ns"))
         if time is None or unit is None or time <= 0:
-            raise ReportError(f"{where}: {row['name']}: real_time: expected a positive number with a unit, "
-                              f"got {entry.get('real_time')!r} {entry.get('time_unit')!r}")
+            raise ReportError(
+                f"{where}: {row['name']}: real_time: expected a positive number with a unit, "
+                f"got {entry.get('real_time')!r} {entry.get('time_unit')!r}"
+            )
         row = rows.setdefault(row["name"], row)
         row.setdefault("samples_ms", []).append(time * unit)
         for counter in ("D", "batch", "threads", "flops", "bytes", "workspace", "tensors"):
             value = _number(entry.get(counter))
-            if counter in entry and value is not None and not (counter == "threads" and ":" in label.split("/")[3]):
+            if (
+                counter in entry
+                and value is not None
+                and not (counter == "threads" and ":" in label.split("/")[3])
+            ):
                 row[counter] = int(value) if float(value).is_integer() else value
     return list(rows.values()), data.get("context", {}), problems
 
@@ -122,15 +139,31 @@ def finish(row):
 def pair(name, length, peer, ours_samples, peer_samples, note=""):
     """One row of the peer table from interleaved samples, in ms."""
     ours, theirs = statistics.median(ours_samples), statistics.median(peer_samples)
-    return {"name": name, "L": length, "ours_ms": ours, "peer": peer, "peer_ms": theirs, "ratio": theirs / ours,
-            "ours_samples_ms": list(ours_samples), "peer_samples_ms": list(peer_samples), "note": note}
+    return {
+        "name": name,
+        "L": length,
+        "ours_ms": ours,
+        "peer": peer,
+        "peer_ms": theirs,
+        "ratio": theirs / ours,
+        "ours_samples_ms": list(ours_samples),
+        "peer_samples_ms": list(peer_samples),
+        "note": note,
+    }
 
 
 class Results:
     """Everything one run measured."""
 
     def __init__(self, **about):
-        self.about = {"schema": SCHEMA, "date": None, "commit": None, "command": None, "machine": {}, "compiler": {}}
+        self.about = {
+            "schema": SCHEMA,
+            "date": None,
+            "commit": None,
+            "command": None,
+            "machine": {},
+            "compiler": {},
+        }
         self.about.update(about)
         self.rows, self.peers, self.skipped = {}, {}, {}
 
@@ -179,7 +212,9 @@ class Results:
                 raise ReportError(f"{where}: rows[{at}]: name: expected {NAME_FORM}, got {row.get('name')!r}")
             self.add_row({**parse_name(row["name"]), **row})
         for at, peer in enumerate(data.get("peers", [])):
-            numbers = isinstance(peer, dict) and all((_number(peer.get(k)) or 0) > 0 for k in ("ours_ms", "peer_ms"))
+            numbers = isinstance(peer, dict) and all(
+                (_number(peer.get(k)) or 0) > 0 for k in ("ours_ms", "peer_ms")
+            )
             if not numbers or not isinstance(peer.get("name"), str) or not isinstance(peer.get("peer"), str):
                 raise ReportError(f"{where}: peers[{at}]: expected name, peer, ours_ms and peer_ms")
             self.add_pair({"note": "", "L": None, **peer, "ratio": peer["peer_ms"] / peer["ours_ms"]})
@@ -197,7 +232,9 @@ class Results:
         elif isinstance(data, dict) and "schema" in data:
             self.add_results(data, path)
         else:
-            raise ReportError(f"{path}: neither Google Benchmark JSON ('benchmarks') nor a results.json ('schema')")
+            raise ReportError(
+                f"{path}: neither Google Benchmark JSON ('benchmarks') nor a results.json ('schema')"
+            )
 
     def select(self, **want):
         """The rows whose fields equal those given, by length."""

@@ -10,11 +10,23 @@ from . import names
 from .results import parse_name
 
 MODES = {  # seconds in all, most seconds for one row, rounds, repetitions, seconds of one repetition, lengths
-    "quick": {"budget": 45, "row": 3.0, "rounds": 1, "repetitions": 3, "min_time": 0.02,
-              "lengths": {128, 512, 2048, 8192}},
+    "quick": {
+        "budget": 45,
+        "row": 3.0,
+        "rounds": 1,
+        "repetitions": 3,
+        "min_time": 0.02,
+        "lengths": {128, 512, 2048, 8192},
+    },
     "default": {"budget": 570, "row": 12.0, "rounds": 3, "repetitions": 3, "min_time": 0.05, "lengths": None},
-    "full": {"budget": float("inf"), "row": float("inf"), "rounds": 3, "repetitions": 5, "min_time": 0.2,
-             "lengths": None},
+    "full": {
+        "budget": float("inf"),
+        "row": float("inf"),
+        "rounds": 3,
+        "repetitions": 5,
+        "min_time": 0.2,
+        "lengths": None,
+    },
 }
 FIRST_GUESS = 20e9  # flop/s of a curve of which nothing is known, before the yardstick has run
 GUESSED_SHARE = 0.2  # of the yardstick's rate, after
@@ -70,7 +82,9 @@ class Schedule:
         if price > self.mode["row"]:
             return f"predicted {price:.0f} s, more than the {self.mode['row']:g} s that this mode gives a row (--full runs it)"
         if price > left:
-            return f"predicted {price:.0f} s, {max(left, 0):.0f} s were left of the run's time (--full runs it)"
+            return (
+                f"predicted {price:.0f} s, {max(left, 0):.0f} s were left of the run's time (--full runs it)"
+            )
         return None
 
     def price(self, name):
