@@ -28,6 +28,8 @@
 /// reaches(m, x, input, row, position)   whether a change there must change the row. Without it: as sees.
 ///            (A softmax over one key does not depend on the key, though it reads it.)
 /// prefix(m, w, n)   the mixer of the first n rows and its weights, as a pair. Without it: the same ones.
+/// prefix_bits = false   where the rows of a prefix are allowed a rounding error, though causality is exact:
+///            no later position changes a bit, but the length of the input may.
 /// logarithms  how many factors log L the flops may have beside L^e; 1 without it.
 /// heads_alike = false   for mixers whose heads differ in their weights.
 #pragma once

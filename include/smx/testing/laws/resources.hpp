@@ -162,7 +162,8 @@ verdict allocates_nothing(runner<M> const& be, problem<M> const& p, long (*alloc
 }
 
 /// The planned flops of the recipe grow as L^e with the exponent that the traits give. Between 2^14 and 2^18
-/// a factor log L counts as 0.09 of an exponent; of such factors cases<M>::logarithms are allowed, else one.
+/// a factor log L counts as 0.09 of an exponent, log(L / 32) as 0.133; of such factors cases<M>::logarithms
+/// are allowed, else one.
 template <HasCases M> verdict flops_grow_as_advertised() {
   double const small = 0x1p14, large = 0x1p18;
   auto const flops = [](double length) {
@@ -176,7 +177,7 @@ template <HasCases M> verdict flops_grow_as_advertised() {
     else
       return 1.0;
   }();
-  if (std::fabs(exponent - M::about.flops_exponent) <= 0.1 * logarithms) return holds;
+  if (std::fabs(exponent - M::about.flops_exponent) <= 0.01 + 0.133 * logarithms) return holds;
   return text("flops grow as L^%.3f, the traits say L^%.3f", exponent, M::about.flops_exponent);
 }
 
