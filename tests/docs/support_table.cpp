@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Prints the table of mixers, patterns and backends for README.md, from the traits and the concepts:
+/// what it says is what compiles.
+#include <smx/smx.hpp>
+
+#include <cstdio>
+#include <string>
+
+#include <smx/backend/cpu.hpp>
+#include <smx/backend/traced.hpp>
+
+namespace {
+
+using smx::pattern;
+
+template <class M, class B> void add_backend(std::string& to, char const* name) {
+  if (!smx::Mixer<M, B>) return;
+  if (!to.empty()) to += ", ";
+  to += name;
+  if (M::about.streaming && !smx::StreamingMixer<M, B>) to += " (no stream)";
+}
+
+std::string growth(double exponent) {
+  if (exponent == 1) return "L";
+  char text[24];
+  std::snprintf(text, sizeof text, "L^%g", exponent);
+  return text;
+}
+
+template <class M> void row(char const* type) {
+  constexpr smx::traits about = M::about;
+  auto const pattern_cell = [](bool yes) { return yes ? "yes" : "-"; };
+  char const* const causality = about.causality == smx::causality::none    ? "-"
+                                : about.causality == smx::causality::exact ? "exact"
+                                                                           : "rounding";
+  std::string backends;
+  add_backend<M, smx::cpu>(backends, "cpu");
+  add_backend<M, smx::reference_backend>(backends, "reference");
+  add_backend<M, smx::plan_backend<>>(backends, "plan");
+  add_backend<M, smx::traced<smx::cpu>>(backends, "traced");
+  std::printf("| `%s` | %s | %s | %s | %s | %s | %s | %s | %s |\n", type,
+              about.pointwise ? "channels only" : pattern_cell(smx::supports<M, pattern::noncausal_self>),
+              pattern_cell(smx::supports<M, pattern::causal_self>),
+              pattern_cell(smx::supports<M, pattern::noncausal_cross>),
+              pattern_cell(smx::supports<M, pattern::causal_cross>),
+              about.pointwise ? "row by row" : causality, about.streaming ? "yes" : "-",
+              growth(about.flops_exponent).c_str(), backends.c_str());
+}
+
+}  // namespace
+
+int main() {
+  using T = float;
+  std::puts(
+      "| mixer | self | causal self | cross | causal cross | causality | token by token | flops grow as | "
+      "backends |");
+  std::puts("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+  row<smx::monarch<T>>("monarch<T>");
+  row<smx::block_diagonal<T>>("block_diagonal<T>");
+  row<smx::long_convolution<T>>("long_convolution<T>");
+  using kind = smx::convolution_kind;
+  row<smx::long_convolution<T, kind::causal, smx::evaluation::exact>>("long_convolution<T, causal, exact>");
+  row<smx::long_convolution<T, kind::bidirectional>>("long_convolution<T, bidirectional>");
+  row<smx::long_convolution<T, kind::circular>>("long_convolution<T, circular>");
+  row<smx::attention<T>>("attention<T>");
+  row<smx::attention<T, smx::causal_mask>>("attention<T, causal_mask>");
+  row<smx::dense<T>>("dense<T>");
+  row<smx::dense<T, true>>("dense<T, true>");
+}
