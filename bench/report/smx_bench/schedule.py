@@ -18,7 +18,7 @@ MODES = {  # seconds in all, most seconds for one row, rounds, repetitions, seco
         "min_time": 0.02,
         "lengths": {128, 512, 2048, 8192},
     },
-    "default": {"budget": 570, "row": 12.0, "rounds": 3, "repetitions": 3, "min_time": 0.05, "lengths": None},
+    "default": {"budget": 550, "row": 12.0, "rounds": 3, "repetitions": 3, "min_time": 0.05, "lengths": None},
     "full": {
         "budget": float("inf"),
         "row": float("inf"),
