@@ -81,17 +81,59 @@ TEMPLATE_TEST_CASE("reduce: maxima are exact; NaN wins, -inf and negative zeros 
     }
 }
 
-/// Hides a key from a head when their numbers agree modulo 3: shows that batch, head, row and key are told
-/// apart.
+TEMPLATE_TEST_CASE("reduce down contiguous columns: the sums and maxima of the transposed array", "", float,
+                   double) {
+  using T = TestType;
+  std::uint64_t seed = 1500;
+  for (index_t const rows : {2, 5, 300})
+    for (index_t const columns : {1, 3, 16, 31, 64, 65, 200}) {
+      array<T, 4> x({2, 2, rows, columns}, order::padded, ++seed);
+      if (columns > 2) x({1, 1, rows / 2, 2}) = std::numeric_limits<T>::quiet_NaN();
+      if (columns > 1) x({1, 0, rows - 1, 1}) = -std::numeric_limits<T>::infinity();
+      auto const turned = swap_axes(x.in(), 2, 3);  // (2,2,columns,rows)
+      array<T, 4> const y({2, 2, columns, 1}, order::shuffled, ++seed);
+      std::vector<double> sums, maxima, bound, none(static_cast<std::size_t>(4 * columns), 0.0);
+      each(y.ext(), [&](extents<4> const& i) {
+        double sum = 0.5 * double(entry(y.in(), i)), magnitude = std::fabs(sum), top = -infinity;
+        for (index_t r = 0; r < rows; ++r) {
+          double const v = double(x({i[0], i[1], r, i[2]}));
+          sum += v;
+          magnitude += std::isinf(v) ? 0 : std::fabs(v);
+          top = std::isnan(v) || std::isnan(top) ? NAN : std::max(top, v);
+        }
+        sums.push_back(sum);
+        maxima.push_back(top);
+        bound.push_back((double(rows) + 2) * eps<T> * magnitude);
+      });
+      on_each_backend(
+          [&](auto& be) {
+            auto to = y;
+            be.reduce(reduction::sum, turned, T(0.5), to.out());
+            return to;
+          },
+          [&](auto const& got) { CHECK(agree(got.values(), sums, bound)); });
+      on_each_backend(
+          [&](auto& be) {
+            auto to = y;
+            be.reduce(reduction::max, turned, T(0.5), to.out());
+            return to;
+          },
+          [&](auto const& got) { CHECK(agree(got.values(), maxima, none)); });
+    }
+}
+
+/// Depends on batch, head, row and key, each in another way.
 struct patterned_mask {
   static constexpr bool causal = false;
-  friend bool operator==(patterned_mask const&, patterned_mask const&) = default;
+  friend constexpr bool operator==(patterned_mask const&, patterned_mask const&) = default;
   bool allow(index_t b, index_t h, index_t i, index_t j) const { return (b + 2 * h + 3 * i + j) % 4 != 0; }
   smx::tile_class tile(index_t, index_t, smx::index_range, smx::index_range) const {
     return smx::tile_class::partial;
   }
   smx::index_range keys(index_t, index_t, smx::index_range, index_t count) const { return {0, count}; }
 };
+
+static_assert(smx::Mask<patterned_mask> && patterned_mask{} == patterned_mask{});
 
 template <class T> struct soft { std::vector<double> y, lse, y_bound, lse_bound; };
 

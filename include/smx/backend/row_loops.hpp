@@ -103,15 +103,17 @@ template <class T> void solve_unit_lower(op t, view<T const, 4, host_space> a, v
   });
 }
 
-inline void check_row(char const* argument, index_t row, index_t count) {
-  expects_value(row >= 0 && row < count, argument, "a row inside the table", row);
+/// Throws unless every row lies in the table.
+inline void check_rows(char const* argument, view<index_t const, 1, host_space> rows, index_t count) {
+  for (index_t i = 0; i < rows.ext[0]; ++i)
+    expects_value(rows(i) >= 0 && rows(i) < count, argument, "a row inside the table", rows(i));
 }
 
 template <class T>
 void gather(view<T const, 2, host_space> table, view<index_t const, 1, host_space> rows,
             view<T, 2, host_space> y) {
   detail::check_gather(table, rows, y);
-  for (index_t i = 0; i < rows.ext[0]; ++i) check_row("gather: rows", rows(i), table.ext[0]);
+  check_rows("gather: rows", rows, table.ext[0]);
   for_each_index(y.ext, [&](extents<2> const& i) { at(y, i) = table(rows(i[0]), i[1]); });
 }
 
@@ -119,7 +121,7 @@ template <class T>
 void scatter_add(view<index_t const, 1, host_space> rows, view<T const, 2, host_space> dy,
                  view<T, 2, host_space> dtable) {
   detail::check_scatter_add(rows, dy, dtable);
-  for (index_t i = 0; i < rows.ext[0]; ++i) check_row("scatter_add: rows", rows(i), dtable.ext[0]);
+  check_rows("scatter_add: rows", rows, dtable.ext[0]);
   for_each_index(dy.ext, [&](extents<2> const& i) { dtable(rows(i[0]), i[1]) += at(dy, i); });
 }
 

@@ -81,6 +81,18 @@ struct table_mask {
 };
 static_assert(smx::Mask<table_mask>);
 
+/// Another table for each head.
+struct head_masks {
+  static constexpr bool causal = false;
+  std::vector<table_mask> of;
+  friend bool operator==(head_masks const&, head_masks const&) = default;
+
+  table_mask const& at(index_t h) const { return of[static_cast<std::size_t>(h)]; }
+  bool allow(index_t b, index_t h, index_t i, index_t j) const { return at(h).allow(b, h, i, j); }
+  tile_class tile(index_t b, index_t h, index_range r, index_range k) const { return at(h).tile(b, h, r, k); }
+  index_range keys(index_t b, index_t h, index_range r, index_t n) const { return at(h).keys(b, h, r, n); }
+};
+
 /// Rectangles of 50 x 70 that are empty, full or random; some rows see nothing.
 inline table_mask random_mask(std::mt19937& gen, index_t queries, index_t keys) {
   auto table = std::make_shared<std::vector<char>>(static_cast<std::size_t>(queries * keys));

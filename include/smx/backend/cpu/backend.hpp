@@ -10,6 +10,7 @@
 #include <smx/backend/cpu/elementwise.hpp>
 #include <smx/backend/cpu/gemm.hpp>
 #include <smx/backend/cpu/pool.hpp>
+#include <smx/backend/cpu/row_primitives.hpp>
 #include <smx/backend/plan.hpp>
 #include <smx/backend/row_loops.hpp>
 #include <smx/backend/workspace.hpp>
@@ -60,7 +61,22 @@ template <class Pool = thread_pool> class cpu_backend {
     detail::check_map(y, x...);
     if (y.size() == 0) return;
     auto ext = y.ext;
+    cpu_kernels::order_axes(ext, y, x...);
     int const axes = cpu_kernels::fuse_axes(ext, y, x...);
+    if constexpr (Y::rank >= 2) {
+      int const across = cpu_kernels::axis_across(axes, ext, x...);
+      if (across >= 0) {
+        constexpr index_t height = cpu_kernels::map_block_rows;
+        index_t const row = ext[axes - 1], high = ext[across],
+                      blocks = y.size() / row / high * ((high + height - 1) / height),
+                      per = std::max(index_t{1}, entries_per_task / (height * row));
+        tasks((blocks + per - 1) / per, [&](index_t i) {
+          cpu_kernels::map_blocks(f, axes, across, ext, i * per, std::min(blocks, (i + 1) * per), y,
+                                  as_input(x)...);
+        });
+        return;
+      }
+    }
     index_t const row = axes == 0 ? 1 : ext[axes - 1], rows = y.size() / row;
     if (rows == 1 && row > 2 * entries_per_task) {  // one long row: cut it
       tasks((row + entries_per_task - 1) / entries_per_task, [&](index_t i) {
@@ -78,12 +94,7 @@ template <class Pool = thread_pool> class cpu_backend {
   }
   template <class F, class Y> void generate(F const& f, Y y) {
     by_leading_axis(y.ext, [&](index_t first, index_t count) {
-      loops::generate(
-          [&](auto index) {
-            index[0] += first;
-            return f(index);
-          },
-          slice(y, 0, first, count));
+      cpu_kernels::generate_rows(f, first, slice(y, 0, first, count));
     });
   }
   template <class X, class Y> void copy(X x, Y y) {
@@ -99,41 +110,96 @@ template <class Pool = thread_pool> class cpu_backend {
   template <class T>
   void reduce(reduction r, view<T const, 4, host_space> x, compute_t<T> beta, view<T, 4, host_space> y) {
     detail::check_reduce(x, y);
-    by_rows(x.ext, [&](auto part) { loops::reduce<T>(r, part(x), beta, part(y)); });
+    index_t const least = cpu_kernels::reduces_columns(x) ? cpu_kernels::column_block<T> : 1;
+    by_rows(x.ext, least, [&](auto part) { cpu_kernels::reduce<T>(r, part(x), beta, part(y)); });
   }
   template <Mask M, class T>
   void softmax(M const& m, score_origin const& o, view<T const, 4, host_space> x, view<T, 4, host_space> y,
                view<T, 4, host_space> lse) {
     detail::check_softmax(x, y, lse);
-    by_rows(x.ext, [&](auto part) {
+    by_rows(x.ext, 1, [&](auto part) {
       score_origin const from{o.batch + part.batch, o.head + part.head, o.row + part.row, o.key};
-      loops::softmax<M, T>(m, from, part(x), part(y), part(lse));
+      cpu_kernels::softmax<M, T>(m, from, part(x), part(y), part(lse));
     });
   }
   template <class T>
   void softmax_backward(view<T const, 4, host_space> y, view<T const, 4, host_space> dy,
                         view<T, 4, host_space> dx) {
     detail::check_softmax_backward(y, dy, dx);
-    by_rows(y.ext, [&](auto part) { loops::softmax_backward<T>(part(y), part(dy), part(dx)); });
+    by_rows(y.ext, 1, [&](auto part) { cpu_kernels::softmax_backward<T>(part(y), part(dy), part(dx)); });
   }
   template <class T>
   void norm(norm_kind kind, T eps, view<T const, 4, host_space> x, view<T const, 4, host_space> gain,
             view<T const, 4, host_space> bias, view<T, 4, host_space> y, view<T, 4, host_space> mean,
             view<T, 4, host_space> scale) {
     detail::check_norm(x, gain, bias, y, mean, scale);
-    by_rows(x.ext, [&](auto part) {
-      loops::norm<T>(kind, eps, part(x), gain, bias, part(y), part(mean), part(scale));
+    by_rows(x.ext, 1, [&](auto part) {
+      cpu_kernels::norm<T>(kind, eps, part(x), gain, bias, part(y), part(mean), part(scale));
     });
   }
-  template <class... A> void norm_backward(A const&... a) { loops::norm_backward(a...); }
+  template <class T>
+  void norm_backward(norm_kind kind, view<T const, 4, host_space> x, view<T const, 4, host_space> gain,
+                     view<T const, 4, host_space> mean, view<T const, 4, host_space> scale,
+                     view<T const, 4, host_space> dy, view<T, 4, host_space> dx, view<T, 4, host_space> dgain,
+                     view<T, 4, host_space> dbias) {
+    detail::check_norm_backward(x, gain, mean, scale, dy, dx, dgain, dbias);
+    if constexpr (Compute<T>) {
+      if (cpu_kernels::contiguous_rows(x, gain, dy, dx)) {
+        constexpr index_t block = cpu_kernels::norm_gradient_block;
+        tasks((x.ext[3] + block - 1) / block, [&](index_t i) {  // before dx, which may be dy, is written
+          index_t const first = i * block, n = std::min(block, x.ext[3] - first);
+          cpu_kernels::norm_backward_weights<T>(first, n, x, mean, scale, dy, dgain, dbias);
+        });
+        by_rows(x.ext, 1, [&](auto part) {
+          cpu_kernels::norm_backward_input<T>(kind, part(x), gain, part(mean), part(scale), part(dy),
+                                              part(dx));
+        });
+        return;
+      }
+    }
+    loops::norm_backward<T>(kind, x, gain, mean, scale, dy, dx, dgain, dbias);
+  }
   template <class T> void cumulative_sum(view<T const, 4, host_space> x, view<T, 4, host_space> y) {
     detail::check_cumulative_sum(x, y);
-    by_rows(x.ext, [&](auto part) { loops::cumulative_sum<T>(part(x), part(y)); });
+    by_rows(x.ext, 1, [&](auto part) { cpu_kernels::cumulative_sum<T>(part(x), part(y)); });
   }
-  template <class... A> void decayed_scan(A const&... a) { loops::decayed_scan(a...); }
-  template <class... A> void solve_unit_lower(A const&... a) { loops::solve_unit_lower(a...); }
-  template <class... A> void gather(A const&... a) { loops::gather(a...); }
-  template <class... A> void scatter_add(A const&... a) { loops::scatter_add(a...); }
+  template <class T>
+  void decayed_scan(view<T const, 4, host_space> a, view<T const, 4, host_space> x,
+                    view<T, 4, host_space> y) {
+    detail::check_decayed_scan(a, x, y);
+    bool const shared = a.ext[3] == 1;
+    by_columns(x.ext, [&](auto part) {
+      cpu_kernels::decayed_scan<T>(shared ? part.whole(a) : part(a), shared, part(x), part(y));
+    });
+  }
+  template <class T> void solve_unit_lower(op t, view<T const, 4, host_space> a, view<T, 4, host_space> x) {
+    detail::check_solve_unit_lower(a, x);
+    by_columns(x.ext, [&](auto part) { cpu_kernels::solve_unit_lower<T>(t, part.whole(a), part(x)); });
+  }
+  template <class T>
+  void gather(view<T const, 2, host_space> table, view<index_t const, 1, host_space> rows,
+              view<T, 2, host_space> y) {
+    detail::check_gather(table, rows, y);
+    loops::check_rows("gather: rows", rows, table.ext[0]);
+    by_leading_axis(y.ext, [&](index_t first, index_t count) {
+      for (index_t i = first; i < first + count; ++i)
+        cpu_kernels::map_row(identity{}, y.ext[1], &y(i, 0), y.str[1],
+                             std::pair<T const*, index_t>(&table(rows(i), 0), table.str[1]));
+    });
+  }
+  template <class T>
+  void scatter_add(view<index_t const, 1, host_space> rows, view<T const, 2, host_space> dy,
+                   view<T, 2, host_space> dtable) {
+    detail::check_scatter_add(rows, dy, dtable);
+    loops::check_rows("scatter_add: rows", rows, dtable.ext[0]);
+    constexpr index_t block =
+        cpu_kernels::column_block<T>;  // of columns: the rows of each are added in order
+    tasks((dy.ext[1] + block - 1) / block, [&](index_t c) {
+      index_t const first = c * block, n = std::min(block, dy.ext[1] - first);
+      for (index_t i = 0; i < dy.ext[0]; ++i)
+        cpu_kernels::add_strided(n, &dy(i, first), dy.str[1], &dtable(rows(i), first), dtable.str[1]);
+    });
+  }
 
   template <class T, int R> view<T, R, host_space> scratch(extents<R> const& e) {
     return ws_->template take<T>(e);
@@ -207,12 +273,30 @@ template <class Pool = thread_pool> class cpu_backend {
       return slice(slice(slice(v, 0, batch, 1), 1, head, 1), 2, row, count);
     }
   };
-  template <class F> void by_rows(extents<4> const& e, F const& f) const {
-    index_t const per = std::max(index_t{1}, entries_per_task / std::max(index_t{1}, e[3])),
+  /// f(part) over ranges of `least` rows or more.
+  template <class F> void by_rows(extents<4> const& e, index_t least, F const& f) const {
+    index_t const per = std::max(least, entries_per_task / std::max(index_t{1}, e[3])),
                   cuts = (e[2] + per - 1) / per;
     tasks(e[0] * e[1] * cuts, [&](index_t i) {
       index_t const row = i % cuts * per;
       f(row_range{i / cuts / e[1], i / cuts % e[1], row, std::min(per, e[2] - row)});
+    });
+  }
+
+  /// A range of columns (of the last axis) of one (batch, head), as a function from views to their part.
+  struct column_range {
+    index_t batch, head, column, count;
+    template <class V> V whole(V const& v) const { return slice(slice(v, 0, batch, 1), 1, head, 1); }
+    template <class V> V operator()(V const& v) const { return slice(whole(v), 3, column, count); }
+  };
+  /// f(part) over ranges of columns, 256 bytes wide or, where there is little to do, wider.
+  template <class F> void by_columns(extents<4> const& e, F const& f) const {
+    constexpr index_t block = cpu_kernels::column_block<float>;
+    index_t const fit = entries_per_task / (block * std::max(index_t{1}, e[2])),
+                  per = block * std::max(index_t{1}, fit), cuts = (e[3] + per - 1) / per;
+    tasks(e[0] * e[1] * cuts, [&](index_t i) {
+      index_t const column = i % cuts * per;
+      f(column_range{i / cuts / e[1], i / cuts % e[1], column, std::min(per, e[3] - column)});
     });
   }
 
