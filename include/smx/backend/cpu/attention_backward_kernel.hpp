@@ -27,10 +27,10 @@
 
 namespace smx::cpu_kernels::inline SMX_CPU_ABI {
 
-/// Keys of one block, and queries of one tile: with 64 columns and P and dS of 36 KB, all that a tile needs
-/// is in L2.
-template <class T> inline constexpr index_t attention_backward_keys = 2 * panel_columns<T>;
-template <class T> inline constexpr index_t attention_backward_queries = 2 * panel_columns<T>;
+/// Keys of one block, and queries of one tile: with 64 columns of float all that a tile needs is 200 KB, in
+/// L2.
+template <class T> inline constexpr index_t attention_backward_keys = 96;
+template <class T> inline constexpr index_t attention_backward_queries = 96;
 
 /// Blocks that cover `keys`.
 template <class T> constexpr index_t attention_key_blocks(index_t keys) {

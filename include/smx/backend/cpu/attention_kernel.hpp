@@ -29,10 +29,10 @@
 
 namespace smx::cpu_kernels::inline SMX_CPU_ABI {
 
-/// Queries of one panel at most, and keys of one tile: with 64 columns, Q^T, S^T and the tile of K or V fill
-/// 48 KB of L1.
-template <class T> inline constexpr index_t attention_panel_rows = panel_columns<T>;
-template <class T> inline constexpr index_t attention_key_tile = 2 * panel_columns<T>;
+/// Queries of one panel at most, and keys of one tile: with 64 columns, Q^T and the tile of K or V stay in L1
+/// for the products of three vectors of queries.
+template <class T> inline constexpr index_t attention_panel_rows = 48;
+template <class T> inline constexpr index_t attention_key_tile = 384 / static_cast<index_t>(sizeof(T));
 
 /// Panels that cover `queries` rows. The panels depend on the number of queries alone, so results do not
 /// depend on who computes which.
