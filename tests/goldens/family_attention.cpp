@@ -165,7 +165,7 @@ struct attention_family {
       }
     e.dq = std::move(dq), e.dk = std::move(dk), e.dv = std::move(dv);
     check(c, e);
-    if (g.contains("grad.in.attn_mask")) c.check("grad.in.attn_mask", d_bias);
+    c.check("grad.in.attn_mask", d_bias);
   }
 };
 

@@ -48,7 +48,7 @@ class golden {
   /// A number of the config that is a size: throws unless it is there and at least 1.
   index_t size_option(char const* key) const {
     auto const it = config_.find(key);
-    if (it == config_.end() || !it->is_number_integer() || *it < 1)
+    if (it == config_.end() || !is_size(*it))
       fail(std::string("config: '") + key + "': expected an integer of at least 1");
     return it->get<index_t>();
   }
@@ -59,8 +59,7 @@ class golden {
     if (it == config_.end() || !it->is_array())
       fail(std::string("config: '") + key + "': expected a list of sizes");
     for (auto const& n : *it) {
-      if (!n.is_number_integer() || n < 1)
-        fail(std::string("config: '") + key + "': expected sizes of at least 1");
+      if (!is_size(n)) fail(std::string("config: '") + key + "': expected sizes of at least 1");
       sizes.push_back(n.get<index_t>());
     }
     return sizes;
@@ -69,7 +68,9 @@ class golden {
   template <class T> T option(char const* key, T otherwise) const {
     auto const it = config_.find(key);
     if (it == config_.end() || it->is_null()) return otherwise;
-    bool const fits = std::is_same_v<T, bool> ? it->is_boolean() : it->is_number();
+    bool const fits = std::is_same_v<T, bool> ? it->is_boolean()
+                      : std::is_integral_v<T> ? it->is_number_integer()
+                                              : it->is_number();
     if (!fits) fail(std::string("config: '") + key + "': wrong type");
     return it->template get<T>();
   }
@@ -103,6 +104,8 @@ class golden {
   [[noreturn]] void fail(std::string const& what) const { throw smx::file_error(file_.path(), what); }
 
  private:
+  static bool is_size(nlohmann::json const& n) { return n.is_number_integer() && n.get<index_t>() >= 1; }
+
   smx::safetensors_file file_;
   std::string family_, name_;
   nlohmann::json config_;
