@@ -76,6 +76,7 @@ TEST_CASE("clone copies every entry into memory of its own") {
   auto b = a.clone();
   CHECK(b.extents() == a.extents());
   CHECK_FALSE(overlaps(a.view(), b.view()));
+  for (index_t i = 0; i < 6; ++i) CHECK(b.data()[i] == static_cast<double>(i));
   b(1, 2) = -1;
   CHECK(a(1, 2) == 5);
 }

@@ -86,6 +86,8 @@ TEST_CASE("slice shifts one index; a slice of a slice adds up") {
   auto const s = slice(slice(v, 1, 2, 4), 1, 1, 3);
   CHECK(s.ext == extents<2>{4, 3});
   each(s.ext, [&](extents<2> const& i) { CHECK(s(i[0], i[1]) == v(i[0], i[1] + 3)); });
+  auto const rows = slice(v, 0, 2, 2);
+  each(rows.ext, [&](extents<2> const& i) { CHECK(rows(i[0], i[1]) == v(i[0] + 2, i[1])); });
   CHECK(slice(v, 0, 4, 0).size() == 0);
 }
 

@@ -59,7 +59,8 @@ concept has_generate = requires(B& be, out<B, T, 2> y, T (*f)(extents<2> const&)
   { be.generate(f, y) } -> std::same_as<void>;
 };
 
-/// copy(x, y):  y := x, converting between element types.
+/// copy(x, y):  y := x, converting between element types (to bf16 and f16 through float). One type keeps
+/// every bit.
 template <class B, class T>
 concept has_copy = requires(B& be, in<B, T, 4> x, out<B, T, 4> y) {
   { be.copy(x, y) } -> std::same_as<void>;

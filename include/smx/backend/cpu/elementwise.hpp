@@ -101,6 +101,7 @@ template <class T> struct block_operand {
   index_t row, column;
   T copy[Compute<T> ? map_block_rows * map_block_columns : 1];
 
+  block_operand() {}  // leaves the copy uninitialised
   void read(T const* from, index_t along, index_t step, index_t rows, index_t columns) {
     ptr = from, row = along, column = step;
     if constexpr (Compute<T>) {

@@ -29,9 +29,13 @@ class openmp_pool {
     std::vector<std::exception_ptr> errors(static_cast<std::size_t>(threads_));
 #pragma omp parallel for num_threads(threads_) schedule(static, 1)
     for (int t = 0; t < threads_; ++t) {
+#if defined(__cpp_exceptions)
       try {
         f(t);
       } catch (...) { errors[static_cast<std::size_t>(t)] = std::current_exception(); }
+#else
+      f(t);
+#endif
     }
     for (std::exception_ptr const& e : errors)
       if (e != nullptr) std::rethrow_exception(e);

@@ -10,6 +10,8 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -37,19 +39,22 @@ class thread_pool {
     expects_value(threads >= 0, "thread_pool: threads", "0 (all) or a positive number", threads);
     int const count = threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency());
     shared_->errors.resize(static_cast<std::size_t>(count < 1 ? 1 : count));
-    for (int t = 1; t < this->threads(); ++t) workers_.emplace_back([s = shared_.get(), t] { s->work(t); });
+#if defined(__cpp_exceptions)
+    try {
+      start();
+    } catch (std::system_error const& e) {  // those that run must end before their handles do
+      std::string const got = std::to_string(workers_.size() + 1);
+      finish();
+      throw backend_error("thread_pool: " + got + " of " + std::to_string(count) +
+                          " threads started: " + e.what());
+    }
+#else
+    start();
+#endif
   }
   thread_pool(thread_pool&&) = default;
   thread_pool& operator=(thread_pool&&) = delete;
-  ~thread_pool() {
-    if (shared_ == nullptr) return;
-    {
-      std::lock_guard lock(shared_->mutex);
-      shared_->stop = true;
-    }
-    shared_->wake.notify_all();
-    for (std::thread& w : workers_) w.join();
-  }
+  ~thread_pool() { finish(); }
 
   int threads() const { return static_cast<int>(shared_->errors.size()); }
 
@@ -115,6 +120,19 @@ class thread_pool {
       if (first != nullptr) std::rethrow_exception(first);
     }
   };
+
+  void start() {
+    for (int t = 1; t < threads(); ++t) workers_.emplace_back([s = shared_.get(), t] { s->work(t); });
+  }
+  void finish() {
+    if (shared_ == nullptr) return;
+    {
+      std::lock_guard lock(shared_->mutex);
+      shared_->stop = true;
+    }
+    shared_->wake.notify_all();
+    for (std::thread& w : workers_) w.join();
+  }
 
   std::unique_ptr<shared> shared_;  // workers hold its address: it stays when the pool moves
   std::vector<std::thread> workers_;

@@ -2,8 +2,8 @@
 /// \file  Reductions, softmax and norms of one contiguous row. Sums are formed in double, a vector at a time,
 /// in an order that depends on the length only.
 ///
-/// Widening costs two conversions a vector of floats and hides behind memory: a row of 768 floats is summed
-/// at 30 to 50 GB/s from L1 (one core of a Zen 4), four times what the core reads from DRAM.
+/// Widening costs two conversions a vector of floats and hides behind memory: 12.6 MB of floats are summed at
+/// 38 (g++) to 76 GB/s (clang) by one core of a Zen 4, a layer norm of them reads and writes 18 to 26 GB/s.
 #pragma once
 
 #include <cmath>
