@@ -3,6 +3,7 @@
 #pragma once
 
 #include <smx/backend/cpu.hpp>
+#include <smx/backend/traced.hpp>
 #include <smx/testing/conformance.hpp>
 #include <smx/testing/untuned.hpp>
 
@@ -22,6 +23,7 @@ inline auto backends() {
       backend{"cpu, serial", [](Workspace auto... ws) { return cpu_backend<serial_pool>(std::move(ws)...); }},
       backend{"cpu, 2 threads", [](int threads = 2) { return cpu(threads); }},
       backend{"cpu, 3 threads", [] { return cpu(3); }},
+      backend{"traced cpu", [] { return traced<cpu>(2); }, true},
       backend{"cpu, recipes",
               [](Workspace auto... ws) { return untuned<cpu_backend<serial_pool>>(std::move(ws)...); }},
   };

@@ -169,11 +169,15 @@ template <class M> class runner {
 /// make()           a fresh backend
 /// make(workspace)  one that works in a caller's block, where it can
 /// make(threads)    one with that many threads, where it has some
+///
+/// may_allocate: what it keeps for itself (a trace) allocates, so that mixers on it are not held to do
+/// without.
 template <class Make> struct backend {
   char const* name;
   Make make;
+  bool may_allocate = false;
 };
-template <class Make> backend(char const*, Make) -> backend<Make>;
+template <class Make> backend(char const*, Make, bool = false) -> backend<Make>;
 
 /// A line of the list for mixers of type M. Refers to the line.
 template <class M> class maker {
@@ -181,6 +185,7 @@ template <class M> class maker {
   template <class Make>
   explicit maker(backend<Make> const& line)
       : name_(line.name),
+        may_allocate_(line.may_allocate),
         make_(&line.make),
         fresh_([](void const* make) { return runner<M>::on(*static_cast<Make const*>(make)); }) {
     if constexpr (std::invocable<Make const&, workspace<host_space>>)
@@ -194,6 +199,7 @@ template <class M> class maker {
   }
 
   char const* name() const { return name_; }
+  bool may_allocate() const { return may_allocate_; }
   runner<M> operator()() const { return fresh_(make_); }
   bool takes_workspace() const { return inside_ != nullptr; }
   runner<M> inside(void* block, std::size_t bytes) const { return inside_(make_, block, bytes); }
@@ -202,6 +208,7 @@ template <class M> class maker {
 
  private:
   char const* name_;
+  bool may_allocate_;
   void const* make_;
   runner<M> (*fresh_)(void const*);
   runner<M> (*inside_)(void const*, void*, std::size_t) = nullptr;
