@@ -5,6 +5,7 @@
 
 #include <smx/backend/cpu/attention_backward_kernel.hpp>
 #include <smx/backend/cpu/attention_kernel.hpp>
+#include <smx/backend/cpu/attention_step_kernel.hpp>
 #include <smx/backend/cpu/backend.hpp>
 #include <smx/backend/tuned.hpp>
 
@@ -23,12 +24,38 @@ template <class M> double pairs(M const& mask, index_t b, index_t h, index_range
          static_cast<double>(seen.last > seen.first ? seen.last - seen.first : 0);
 }
 
+/// One query a head: the heads that share keys read the cache together.
+template <class B, class T, class S, class M> void step(B& be, attention_forward_call<T, S, M> const& c) {
+  index_t const kv = c.k.ext[1], shared = c.q.ext[1] / kv, keys = c.k.ext[2], dims = c.q.ext[3] + c.v.ext[3];
+  be.tiles(c.q.ext[0] * kv, 0, [&](auto& sub, index_t first, index_t count) {
+    auto s = sub.template scratch<T>(
+        extents<1>{cpu_kernels::attention_step_scratch<T>(shared, c.q.ext[3], c.v.ext[3])});
+    for (index_t i = first; i < first + count; ++i) {
+      index_t const b = i / kv, g = i % kv, h = g * shared;
+      double seen = 0;
+      for (index_t head = h; head < h + shared; ++head) seen += pairs(c.mask, b, head, {0, 1}, keys);
+      double const moved = static_cast<double>((shared + keys) * dims) * sizeof(T);
+      sub.kernel("attention_step", {2 * seen * static_cast<double>(dims), moved}, [&] {
+        cpu_kernels::attention_shape const shape{
+            1, keys, c.q.ext[3], c.v.ext[3], static_cast<double>(c.scale), b, h, shared};
+        T* const lse = c.lse.size() == 0 ? nullptr : rows(c.lse, b, h).ptr;
+        cpu_kernels::attention_step<T>(shape, c.mask, rows(c.q, b, h), rows(c.k, b, g), rows(c.v, b, g),
+                                       rows(c.y, b, h), lse, c.lse.str[1], s.ptr);
+      });
+    }
+  });
+}
+
 }  // namespace tuned_attention
 
 template <class B, class T, class S, class M>
 requires OnCpu<B>
 bool smx_tuned(B& be, attention_forward_call<T, S, M> const& c) {
   using namespace tuned_attention;
+  if (c.q.ext[2] == 1) {
+    step(be, c);
+    return true;
+  }
   index_t const heads = c.q.ext[1], shared = heads / c.k.ext[1], queries = c.q.ext[2], keys = c.k.ext[2];
   index_t const panels = cpu_kernels::attention_panels<T>(queries), dims = c.q.ext[3] + c.v.ext[3];
   be.tiles(c.q.ext[0] * heads * panels, 0, [&](auto& sub, index_t first, index_t count) {
