@@ -9,9 +9,9 @@
 #include <smx/testing/cases.hpp>
 #include <smx/testing/numbers.hpp>
 
-template <class T, class Mask> struct smx::testing::cases<smx::attention<T, Mask>> {
-  using M = attention<T, Mask>;
-  static constexpr bool causal = Mask::causal;
+template <class T, class MaskType> struct smx::testing::cases<smx::attention<T, MaskType>> {
+  using M = attention<T, MaskType>;
+  static constexpr bool causal = MaskType::causal;
 
   /// q, k, v of one example.
   static std::vector<extents<4>> shapes(index_t b, index_t heads, index_t kv_heads, index_t queries,
