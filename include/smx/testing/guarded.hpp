@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include <smx/core/inline_vector.hpp>
+#include <smx/mixers/concept.hpp>
 #include <smx/testing/numbers.hpp>
 
 namespace smx::testing {
