@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Forward pass of softmax attention, o_i = sum_j p_ij v_j with p_ij = exp(x_ij - lse_i), x = scale *
-/// q k^T,
-///        lse_i = log sum_j exp(x_ij), the sums over the keys j that query i sees.
+/// \file  Forward pass of softmax attention, with the sums over the keys j that query i sees:
+///        x = scale * q k^T, lse_i = log sum_j exp(x_ij), o_i = sum_j exp(x_ij - lse_i) v_j.
 ///
 /// Online softmax (Milakov and Gimelshein 2018; Dao et al. 2022) over tiles of keys, for one panel of queries
 /// at a time. Everything is transposed, queries along the vectors: S^T = K Q^T and O^T += V^T P^T read K and
