@@ -103,6 +103,13 @@ TEST_CASE("a tensor asks for and gives back the same memory, once") {
   CHECK(released == 3);
 }
 
+/// A tensor whose memory is looked at: clang leaves out an allocation that nobody uses, and its failure with
+/// it.
+static void make(index_t bytes) {
+  tensor<char, 1> const t(extents<1>{bytes});
+  asm volatile("" : : "r"(t.data()) : "memory");
+}
+
 TEST_CASE("bad sizes and memory that cannot be had throw, with the size in the message") {
   CHECK_THROWS_WITH((tensor<float, 2>(extents<2>{3, 0})),
                     contains("tensor: expected every extent to be at least 1, got 0"));
@@ -110,9 +117,9 @@ TEST_CASE("bad sizes and memory that cannot be had throw, with the size in the m
   CHECK_THROWS_AS((tensor<float, 2>(extents<2>{index_t(1) << 40, index_t(1) << 40})),
                   smx::precondition_error);
   CHECK_THROWS_AS((tensor<double, 1>(extents<1>{index_t(1) << 60})), smx::precondition_error);  // 2^63 bytes
-  CHECK_THROWS_AS((tensor<char, 1>(extents<1>{index_t(1) << 60})), smx::out_of_memory);
-  CHECK_THROWS_AS((tensor<char, 1>(extents<1>{index_t(1) << 60})), std::bad_alloc);
-  CHECK_THROWS_WITH((tensor<char, 1>(extents<1>{index_t(1) << 60})), contains("1152921504606846976 bytes"));
+  CHECK_THROWS_AS(make(index_t(1) << 60), smx::out_of_memory);
+  CHECK_THROWS_AS(make(index_t(1) << 60), std::bad_alloc);
+  CHECK_THROWS_WITH(make(index_t(1) << 60), contains("1152921504606846976 bytes"));
   // rounding up to the alignment must not wrap
   CHECK_THROWS_AS(smx::host_memory().allocate(~std::size_t(0) - 3), smx::out_of_memory);
 }
