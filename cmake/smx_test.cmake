@@ -16,7 +16,7 @@ endforeach()
 
 function(smx_test_executable target)
   cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
-  add_executable(${target} ${A_SOURCES})
+  add_executable(${target} ${A_SOURCES} "${PROJECT_SOURCE_DIR}/tests/sanitizer_options.cpp")
   target_link_libraries(${target} PRIVATE ${A_LINK} Catch2::Catch2WithMain)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(${target} PRIVATE TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")

@@ -8,14 +8,6 @@
 
 #include "../catch.hpp"
 
-// The sanitizers' allocators end the program where malloc would return null, unless told otherwise.
-extern "C" {
-char const* __asan_default_options();
-char const* __tsan_default_options();
-char const* __asan_default_options() { return "allocator_may_return_null=1"; }
-char const* __tsan_default_options() { return "allocator_may_return_null=1"; }
-}
-
 namespace {
 
 using smx::extents;
