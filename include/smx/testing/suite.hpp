@@ -4,15 +4,16 @@
 /// A mixer joins by a specialisation of cases (see cases.hpp), a backend by a line in a list:
 ///
 /// ```cpp
-/// inline auto const backends = std::tuple{
-///     smx::testing::backend{"reference", [](same<workspace> auto... ws) { return
-///     smx::reference_backend(std::move(ws)...); }}, smx::testing::backend{"cpu", [](int threads = 2) {
-///     return smx::cpu(threads); }},
+/// auto const backends = std::tuple{
+///     smx::testing::backend{"reference", [] { return smx::reference_backend(); }},
+///     smx::testing::backend{"cpu", [](int threads = 2) { return smx::cpu(threads); }},
 /// };
+/// smx::testing::check_mixer<my_mixer>(backends, nullptr, [](std::string const& what, auto const& failure) {
+///   if (failure) std::printf("%s\n  %s\n", what.c_str(), failure->c_str());
+/// });
 /// ```
 ///
-/// `make()` gives a fresh backend; a `make` that also takes a workspace is held to the planned size in a
-/// caller's block; one that also takes a number of threads is held to the same bits for 1 to 4 of them.
+/// What `make` may take besides nothing: see backend in runner.hpp. With Catch2: conformance.hpp.
 #pragma once
 
 #include <tuple>

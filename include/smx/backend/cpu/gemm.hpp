@@ -2,11 +2,12 @@
 /// \file  Matrix products of any size on one thread, and how a backend cuts them for many.
 ///
 /// Small blocks are multiplied in place (block_product.hpp). Large ones run on the same register tile from
-/// packed operands: 256 terms of k at a time, B in panels of 192 bytes (48 KB, L1 and L2), A in blocks of 128
-/// rows (128 KB, L2), both without the strides that put a column into a few cache sets. Measured against
-/// Eigen 3.4's product at n = 512 to 2048 it is 1.1 to 1.5 times faster with g++ 12 and within 10 % with
-/// clang 14, takes no heap memory (Eigen's packing does) and saves 3 s of compile time for each element type:
-/// docs/performance.md.
+/// packed operands: 256 terms of k at a time, B in panels of 192 bytes (48 KB, L1 and L2), A in blocks of 256
+/// rows (256 KB, L2), both without the strides that put a column into a few cache sets; together they take
+/// 330 KB of stack. B is read and packed once for each block of A: 128 rows lose 8 % at n = 2048, 512 win
+/// nothing; neither does prefetching C or the next panel of B. Measured at n = 512 to 2048 it is faster than
+/// Eigen 3.4's product with g++ 12, takes no heap memory (Eigen's packing does) and saves 3 s of compile time
+/// for each element type: docs/performance.md.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +22,7 @@
 namespace smx::cpu_kernels::inline SMX_CPU_ABI {
 
 /// Rows of C that a block of packed A serves.
-inline constexpr index_t gemm_rows = 128;
+inline constexpr index_t gemm_rows = 256;
 
 /// The blocks of C that are computed one at a time, by one thread each. They depend on the shape only.
 class gemm_cut {
@@ -53,7 +54,7 @@ template <class T>
 void packed_gemm(op ta, op tb, index_t m, index_t n, index_t k, T alpha, T const* a, index_t lda, T const* b,
                  index_t ldb, T beta, T* c, index_t ldc) {
   constexpr index_t wide = panel_columns<T>, depth = block_depth, pad = 64 / static_cast<index_t>(sizeof(T));
-  constexpr index_t rows = gemm_rows * 4 / static_cast<index_t>(sizeof(T));  // 128 KB whatever T
+  constexpr index_t rows = gemm_rows * 4 / static_cast<index_t>(sizeof(T));  // 256 KB whatever T
   alignas(64) T left[rows * (depth + pad)];  // one line more a row: no common cache sets
   alignas(64) T right[depth * wide];
   for (index_t i = 0; i < m; i += rows) {

@@ -35,17 +35,20 @@ template <HasCases M> verdict streaming_equals_forward(runner<M> const& be, prob
       else
         be.prefill(p.mixer, p.w(), rows(first, count), state, to);
     };
-    // how much is prefilled at first, and in how many tokens the rest comes: 0 is steps
+    // how much is prefilled at first, in how many tokens the rest comes (0: steps), and the room left at the
+    // end
     struct split {
-      index_t prefill, chunk;
+      index_t prefill, chunk, spare;
     };
-    for (split s : {split{0, 0}, split{1, 0}, split{length / 2, 0}, split{length - 1, 0}, split{length, 0},
-                    split{length / 3, 2}, split{0, 3}}) {
+    for (split s : {split{0, 0, 0}, split{0, 0, 1}, split{1, 0, 0}, split{length / 2, 0, 0},
+                    split{length / 2, 0, 2 * length + 3}, split{length - 1, 0, 0}, split{length, 0, 5},
+                    split{length / 3, 2, 0}, split{0, 3, 4}}) {
       if (s.prefill > length) continue;
       auto const name =
-          text("y of a prefill of %lld, then %s%lld at a time", static_cast<long long>(s.prefill),
-               s.chunk == 0 ? "steps, " : "prefills, ", static_cast<long long>(s.chunk == 0 ? 1 : s.chunk));
-      auto state = be.make_state(p.mixer, p.w(), p.x(), length);
+          text("y of a prefill of %lld, then %s%lld at a time, capacity %lld",
+               static_cast<long long>(s.prefill), s.chunk == 0 ? "steps, " : "prefills, ",
+               static_cast<long long>(s.chunk == 0 ? 1 : s.chunk), static_cast<long long>(length + s.spare));
+      auto state = be.make_state(p.mixer, p.w(), p.x(), length + s.spare);
       tensor<typename M::scalar, 4> y(p.output);
       fill(y.view(), quiet_nan<typename M::scalar>);
       if (s.prefill > 0) feed(state, y, 0, s.prefill, false);
