@@ -330,7 +330,7 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     matrix<B> const c(digits(), x.ext[2]);
     auto const m = c.matrices(be, views<B>(w.input));
     panels().template each_panel<T>(
-        be, x.ext, c.padded(), [&]<class Sub>(Sub& sub, index_t g, auto const& part) {
+        be, x.ext, 2 * c.padded(), [&]<class Sub>(Sub& sub, index_t g, auto const& part) {
           auto const v = c.product(sub, m, g, detail::padded_panel<Sub, T>(sub, part(x), c.padded()),
                                    [&](int a, auto const& p) { keep(sub, c, a, p, part); });
           sub.copy(as_input(slice(v, 1, 0, x.ext[2])), part(to));
@@ -344,7 +344,7 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     matrix<B> const c(digits(), h.ext[2]);
     auto const m = c.solvers(be, views<B>(w.output));
     panels().template each_panel<T>(
-        be, h.ext, c.padded(), [&]<class Sub>(Sub& sub, index_t g, auto const& part) {
+        be, h.ext, 2 * c.padded(), [&]<class Sub>(Sub& sub, index_t g, auto const& part) {
           auto const v = detail::padded_panel<Sub, T>(sub, part(h), c.padded());
           c.solve(sub, m, g, v, [&](int a, auto const& p) { keep(sub, c, a, p, part); });
           sub.copy(as_input(slice(v, 1, 0, h.ext[2])), part(y));

@@ -20,17 +20,17 @@ struct channel_groups {
   }
 
   /// f(sub, group, function from (B,H,N,D) to (1,N,C)) over panels of one batch entry and some columns of a
-  /// group: independent work with scratch of two panels (1,rows,C) of T. As many columns as keep those in 512
-  /// KB, from 16 to 64.
+  /// group: independent work that takes `numbers` entries of T as scratch for each column. As many columns as
+  /// keep that in 512 KB, from 16 to 64.
   template <class T, class B, class F>
-  void each_panel(B& be, extents<4> const& e, index_t rows, F const& f) const {
+  void each_panel(B& be, extents<4> const& e, index_t numbers, F const& f) const {
     index_t const w = width(), all = groups,
-                  fit = (index_t{512} << 10) / (2 * rows * static_cast<index_t>(sizeof(T))) / 16 * 16,
+                  fit = (index_t{512} << 10) / (numbers * static_cast<index_t>(sizeof(T))) / 16 * 16,
                   most = fit < 16   ? 16
                          : fit > 64 ? 64
                                     : fit,
                   columns = most < w ? most : w, runs = (w + columns - 1) / columns, heads = e[1];
-    std::size_t const bytes = static_cast<std::size_t>(2 * rows * columns) * sizeof(T);
+    std::size_t const bytes = static_cast<std::size_t>(numbers * columns) * sizeof(T);
     be.tiles(e[0] * heads * all * runs, bytes, [=, &f](auto& sub, index_t first, index_t count) {
       for (index_t i = first; i < first + count; ++i) {
         index_t const from = i % runs * columns, g = i / runs % all, h = i / runs / all % heads,

@@ -20,7 +20,7 @@
 #include <cmath>
 #include <limits>
 
-#include <smx/backend/shapes.hpp>
+#include <smx/structured/lower_blocks.hpp>
 #include <smx/structured/monarch_factors.hpp>
 
 namespace smx {
@@ -189,9 +189,6 @@ template <class T, class S> class triangular_monarch {
   }
 
  private:
-  /// Rows that are taken together: the triangle on the diagonal apart, what lies left of it as one product.
-  static constexpr index_t block_rows = 32;
-
   struct lower_entries {
     read<4> w;
     SMX_HD T operator()(extents<4> const& i) const {
@@ -232,12 +229,6 @@ template <class T, class S> class triangular_monarch {
     return slice(slice(w, 2, 0, digit_[a]), 3, 0, digit_[a]);
   }
 
-  template <class V> static V rows(V const& v, index_t first, index_t last) {
-    return slice(v, 2, first, last - first);
-  }
-  template <class V> static V part(V const& m, index_t r0, index_t r1, index_t c0, index_t c1) {
-    return slice(slice(m, 2, r0, r1 - r0), 3, c0, c1 - c0);
-  }
   /// f(blocks (.,.,d,d), panels (n0,n1,d,C)...) for batches that cover a stage; blocks are (s_a,d,d).
   template <class M, class F, class... X>
   void each_batch(int a, M const& m, F const& f, X const&... x) const {
@@ -255,49 +246,22 @@ template <class T, class S> class triangular_monarch {
   }
   template <class X, class... More> static index_t batch_of(X const& x, More const&...) { return x.ext[0]; }
 
-  /// y = op(S_a) x. Products leave out the zeros above a diagonal: a NaN in a later row stays there.
+  /// y = op(S_a) x.
   template <class B> void stage(B& be, op t, int a, read<3> m, read<3> x, write<3> y) const {
     each_batch(
         a, m,
         [&](read<4> const& w, read<4> const& from, write<4> const& to) {
-          index_t const d = digit_[a];
-          for (index_t first = 0; first < d; first += block_rows) {
-            index_t const last = first + block_rows < d ? first + block_rows : d;
-            auto const target = rows(to, first, last);
-            be.gemm_select(t, op::none, T(1), part(w, first, last, first, last), rows(from, first, last),
-                           T(0), target);
-            if (t == op::none && first > 0)
-              be.gemm(t, op::none, T(1), part(w, first, last, 0, first), rows(from, 0, first), T(1), target);
-            if (t == op::transpose && last < d)
-              be.gemm(t, op::none, T(1), part(w, last, d, first, last), rows(from, last, d), T(1), target);
-          }
+          detail::lower_blocks<B, T>::multiply(be, t, w, from, T(0), to);
         },
         x, y);
   }
   /// x := op(S_a)^-1 x, S_a = diagonal times unit lower triangular.
   template <class B> void solve_stage(B& be, op t, int a, unit_rows const& m, index_t g, write<3> x) const {
-    bool const down = t == op::none;
-    if (down) divide(be, a, m, g, x);
+    if (t == op::none) divide(be, a, m, g, x);
     each_batch(
         a, fix_axis(m.unit.of[a], 0, g),
-        [&](read<4> const& w, write<4> const& to) {
-          index_t const d = digit_[a], count = (d + block_rows - 1) / block_rows;
-          for (index_t k = 0; k < count; ++k) {
-            index_t const first = (down ? k : count - 1 - k) * block_rows,
-                          last = first + block_rows < d ? first + block_rows : d;
-            auto const target = rows(to, first, last);
-            if (down && first > 0)
-              be.gemm(t, op::none, T(-1), part(w, first, last, 0, first), as_input(rows(to, 0, first)), T(1),
-                      target);
-            if (!down && last < d)
-              be.gemm(t, op::none, T(-1), part(w, last, d, first, last), as_input(rows(to, last, d)), T(1),
-                      target);
-            be.solve_unit_lower(
-                t, detail::broadcast_batch(part(w, first, last, first, last), to.ext[0], to.ext[1]), target);
-          }
-        },
-        x);
-    if (!down) divide(be, a, m, g, x);
+        [&](read<4> const& w, write<4> const& to) { detail::lower_blocks<B, T>::solve(be, t, w, to); }, x);
+    if (t == op::transpose) divide(be, a, m, g, x);
   }
   template <class B> void divide(B& be, int a, unit_rows const& m, index_t g, write<3> x) const {
     index_t const high = x.ext[1] / low_[a] / digit_[a];
@@ -308,18 +272,14 @@ template <class T, class S> class triangular_monarch {
   }
   /// dm += sign sum over batch, higher digits and columns of up x^T, in that order.
   template <class B> void outer(B& be, T sign, int a, read<3> up, read<3> x, write<3> dm) const {
-    index_t const d = digit_[a], run = d * low_[a];
+    index_t const run = digit_[a] * low_[a];
     auto const digits = [&](read<3> const& v, index_t b, index_t h) {  // (1,low,d,C)
-      return swap_axes(split_axis(slice(slice(v, 0, b, 1), 1, h * run, run), 1, d, low_[a]), 1, 2);
+      return swap_axes(split_axis(slice(slice(v, 0, b, 1), 1, h * run, run), 1, digit_[a], low_[a]), 1, 2);
     };
-    auto const to = broadcast_axis(dm, 0, 1);
     for (index_t b = 0; b < x.ext[0]; ++b)
       for (index_t h = 0; h < x.ext[1] / run; ++h)
-        for (index_t first = 0; first < d; first += block_rows) {
-          index_t const last = first + block_rows < d ? first + block_rows : d;
-          be.gemm(op::none, op::transpose, sign, rows(digits(up, b, h), first, last),
-                  rows(digits(x, b, h), 0, last), T(1), part(to, first, last, 0, last));
-        }
+        detail::lower_blocks<B, T>::outer(be, sign, digits(up, b, h), digits(x, b, h),
+                                          broadcast_axis(dm, 0, 1));
   }
 
   /// Where a history keeps position t of stage a: runs of the lower digits first.
@@ -344,18 +304,9 @@ template <class T, class S> class triangular_monarch {
   /// z += sign sum_{j < i} W_a[J][i,j] (row j of stage a).
   template <class B>
   void add_past(B& be, T sign, read<4> w, int a, index_t t, read<4> history, write<4> z) const {
-    index_t const i = digit_at(a, t), block = t % low_[a], groups = w.ext[0];
-    if (i == 0) return;
-    auto const row =
-        broadcast_axis(slice(slice(fix_axis(w, 1, block), 1, i, 1), 2, 0, i), 0, 1);  // (1,G,1,i)
-    auto const split = [&](auto const& v) {  // (B,n,D) -> (B,G,n,D/G)
-      return swap_axes(split_axis(v, 2, groups, v.ext[2] / groups), 1, 2);
-    };
-    for (index_t h = 0; h < z.ext[1]; ++h) {
-      auto past = slice(fix_axis(history, 1, h), 1, history_row(a, block), i);  // (B,i,D)
-      past.str[1] *= low_[a];
-      be.gemm(op::none, op::none, sign, row, split(past), T(1), split(fix_axis(z, 1, h)));
-    }
+    index_t const i = digit_at(a, t), block = t % low_[a];
+    detail::add_past_rows<B, T>(be, sign, fix_axis(fix_axis(w, 1, block), 1, i), i, history,
+                                history_row(a, block), low_[a], z);
   }
 
   int order_;
