@@ -59,8 +59,13 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     array<A, T, 4> input[max_triangular_order], kernel[max_triangular_order],
         output[max_triangular_order];  // each (G,s_a,d_a,d_a)
   };
-  template <class A> struct inputs { array<A, T, 4> x; };                    // (B,H,L,D)
-  template <class A> struct tape { array<A, T, 4> coefficients, product; };  // C2 x and its convolution
+  template <class A> struct inputs { array<A, T, 4> x; };  // (B,H,L,D)
+  /// C2 x and its convolution, like x; C1 k (L,D), and what the convolution keeps.
+  template <class A> struct tape {
+    array<A, T, 4> coefficients, product;
+    array<A, T, 2> taps;
+    typename convolution::template tape<A> spectra;
+  };
   template <class A> struct state {
     array<A, T, 2> taps;                     // C1 k: (capacity,D)
     array<A, T, 4> input_rows, output_rows;  // (B,H,R,D)
@@ -101,7 +106,10 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
   template <class F, class... X> static void for_each_input(F&& f, X&&... x) { f("x", x.x...); }
   template <class X> extents<4> output_extents(X const& x) const { return x.x.extents(); }
   template <class B> tape<writes<B>> make_tape(B& be, inputs<reads<B>> const& a) const {
-    return {be.template scratch<T>(a.x.ext), be.template scratch<T>(a.x.ext)};
+    check(a, a.x.ext, "causal_monarch: x");
+    index_t const n = a.x.ext[2];
+    return {be.template scratch<T>(a.x.ext), be.template scratch<T>(a.x.ext),
+            be.template scratch<T>(extents<2>{n, channels}), between(n).make_tape(be, {a.x, {}, {}})};
   }
 
   template <class B>
@@ -111,11 +119,14 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     check_weights(w, names);
     auto frame = be.scope();
     bool const record = t.coefficients.size() != 0;
+    if (record) check_tape(a.x.ext, t);
+    index_t const n = a.x.ext[2];
     auto const v = record ? t.coefficients : be.template scratch<T>(a.x.ext);
-    multiply_input(be, w, a.x, v, ignore);
-    convolution const conv = between(a.x.ext[2]);
+    auto const k = record ? t.taps : be.template scratch<T>(extents<2>{n, channels});
     out<B, T, 4> const h = record ? t.product : y;
-    conv.forward(be, taps_weight(taps(be, w, a.x.ext[2])), {v, {}, {}}, {}, h);
+    multiply_input(be, w, a.x, v, ignore);
+    make_taps(be, w, k);
+    between(n).forward(be, taps_weight(swap_axes(as_input(k), 0, 1)), {as_input(v), {}, {}}, t.spectra, h);
     solve_output(be, w, as_input(h), y, ignore);
   }
 
@@ -128,8 +139,7 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     expects_extents("causal_monarch: dx", dx.x.ext, a.x.ext);
     expects(!overlaps(dy, dx.x) && !overlaps(a.x, dx.x),
             "causal_monarch: dx: expected memory apart from dy and x, got an overlap");
-    expects_extents("causal_monarch: tape", t.coefficients.ext, a.x.ext);
-    expects_extents("causal_monarch: tape", t.product.ext, a.x.ext);
+    check_tape(a.x.ext, t);
     index_t const n = a.x.ext[2];
     matrix<B> const c(digits(), n);
     auto frame = be.scope();
@@ -156,8 +166,8 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
       auto inner = be.scope();
       typename convolution::template weights<writes<B>> to;
       to.k = swap_axes(dtaps, 0, 1);
-      between(n).backward(be, taps_weight(taps(be, w, n)), {as_input(t.coefficients), {}, {}}, {},
-                          as_input(dh), to, {dv, {}, {}});
+      between(n).backward(be, taps_weight(swap_axes(as_input(t.taps), 0, 1)),
+                          {as_input(t.coefficients), {}, {}}, t.spectra, as_input(dh), to, {dv, {}, {}});
     }
     {
       auto inner = be.scope();
@@ -194,9 +204,9 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     s.output_rows = tensor<T, 4, space_t<B>>(be.memory(), rows);
     s.taps = tensor<T, 2, space_t<B>>(be.memory(), extents<2>{s.capacity, channels});
     auto frame = be.scope();
-    be.copy(swap_axes(taps(be, w, s.capacity), 0, 1), s.taps.view());
+    make_taps(be, w, s.taps.view());
     s.coefficients =
-        between(s.capacity).make_state(be, taps_weight<B>(stream_taps(s)), {a.x, {}, {}}, s.capacity);
+        between(s.capacity).make_state(be, taps_weight(stream_taps(s)), {a.x, {}, {}}, s.capacity);
     return s;
   }
 
@@ -219,7 +229,7 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
                                    auto const& part) { c.remember(sub, stage, count, from, part(to)); };
     };
     multiply_input(be, w, a.x, v, remember(s.input_rows));
-    between(s.capacity).prefill(be, taps_weight<B>(stream_taps(s)), {as_input(v), {}, {}}, s.coefficients, h);
+    between(s.capacity).prefill(be, taps_weight(stream_taps(s)), {as_input(v), {}, {}}, s.coefficients, h);
     solve_output(be, w, as_input(h), y, remember(s.output_rows));
     s.position = count;
   }
@@ -236,7 +246,7 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     auto frame = be.scope();
     auto const v = be.template scratch<T>(a.x.ext), h = be.template scratch<T>(a.x.ext);
     c.product_step(be, views<B>(w.input), s.position, a.x, s.input_rows.view(), v);
-    between(s.capacity).step(be, taps_weight<B>(stream_taps(s)), {as_input(v), {}, {}}, s.coefficients, h);
+    between(s.capacity).step(be, taps_weight(stream_taps(s)), {as_input(v), {}, {}}, s.coefficients, h);
     c.solve_step(be, views<B>(w.output), s.position, as_input(h), s.output_rows.view(), y);
     ++s.position;
   }
@@ -280,6 +290,11 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
       one(name.output[a], w.output[a], n);
     }
   }
+  template <class V> void check_tape(extents<4> const& x, V const& t) const {
+    expects_extents("causal_monarch: tape", t.coefficients.ext, x);
+    expects_extents("causal_monarch: tape", t.product.ext, x);
+    expects_extents("causal_monarch: tape", t.taps.ext, {x[2], channels});
+  }
   template <class A, class S> void expect_room(A const& a, S const& s, index_t count) const {
     expects_value(s.position + count <= s.capacity, "causal_monarch: state",
                   "room for the positions within its capacity and the length; positions", s.position + count);
@@ -289,11 +304,6 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
 
   convolution between(index_t n) const {
     return {.channels = channels, .taps = n, .skip = false, .truncate = true};
-  }
-  template <class B> static auto taps_weight(in<B, T, 2> k) {
-    typename convolution::template weights<reads<B>> w;
-    w.k = k;
-    return w;
   }
   template <class V> static auto taps_weight(V const& k) {
     typename convolution::template weights<reads_in<typename V::space_type>> w;
@@ -350,22 +360,20 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
           sub.copy(as_input(slice(v, 1, 0, h.ext[2])), part(y));
         });
   }
-  /// The kernel's first n taps, C1 k or k itself: (D,n).
-  template <class B> in<B, T, 2> taps(B& be, weights<reads<B>> const& w, index_t n) const {
-    auto const k = slice(w.k, 1, 0, n);
-    if (direct_kernel) return k;
+  /// to (n,D) = the first n taps of the kernel, C1 k or k itself.
+  template <class B> void make_taps(B& be, weights<reads<B>> const& w, out<B, T, 2> to) const {
+    index_t const n = to.ext[0];
+    auto const k = swap_axes(slice(w.k, 1, 0, n), 0, 1);  // (n,D)
+    if (direct_kernel) return be.copy(k, to);
     matrix<B> const c(digits(), n);
-    auto to = be.template scratch<T>(extents<2>{n, channels});
     auto frame = be.scope();
     auto const m = c.matrices(be, views<B>(w.kernel));
     panels().each(1, [&](index_t, index_t g, auto const& part) {
       auto inner = be.scope();
       auto const v = c.product(
-          be, m, g,
-          detail::padded_panel<B, T>(be, part(broadcast_axis(swap_axes(k, 0, 1), 0, 1)), c.padded()), ignore);
+          be, m, g, detail::padded_panel<B, T>(be, part(broadcast_axis(k, 0, 1)), c.padded()), ignore);
       be.copy(as_input(slice(v, 1, 0, n)), part(broadcast_axis(to, 0, 1)));
     });
-    return swap_axes(as_input(to), 0, 1);
   }
   /// The adjoint of v = C x: dw += the gradient of the blocks, and give(head, part, dx of the part (B,n,C)).
   template <class B, class W, class DW, class Give>
