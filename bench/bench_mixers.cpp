@@ -6,6 +6,7 @@ int main(int argc, char** argv) {
   return bench::run_rows(argc, argv, [](int threads) {
     std::vector<bench::row> rows;
     bench::add_attention(rows, threads);
+    bench::add_causal_monarch(rows, threads);
     bench::add_dense(rows, threads);
     bench::add_monarch(rows, threads);
     bench::add_long_convolution(rows, threads);

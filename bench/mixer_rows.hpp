@@ -194,6 +194,7 @@ void add_rows(std::vector<row>& rows, std::string const& mixer, std::string cons
 
 // One translation unit a mixer: kernels make each of them slow to compile.
 void add_attention(std::vector<row>& rows, int threads);
+void add_causal_monarch(std::vector<row>& rows, int threads);
 void add_dense(std::vector<row>& rows, int threads);
 void add_monarch(std::vector<row>& rows, int threads);
 void add_long_convolution(std::vector<row>& rows, int threads);

@@ -8,8 +8,10 @@
 #include <smx/backend/reference.hpp>
 #include <smx/mixers/attention.hpp>
 #include <smx/mixers/block_diagonal.hpp>
+#include <smx/mixers/causal_monarch.hpp>
 #include <smx/mixers/dense.hpp>
 #include <smx/mixers/long_convolution.hpp>
+#include <smx/mixers/masked_monarch.hpp>
 #include <smx/mixers/materialize.hpp>
 #include <smx/mixers/monarch.hpp>
 #include <smx/mixers/planning.hpp>

@@ -62,6 +62,9 @@ int main() {
   row<smx::long_convolution<T, kind::causal, smx::evaluation::exact>>("long_convolution<T, causal, exact>");
   row<smx::long_convolution<T, kind::bidirectional>>("long_convolution<T, bidirectional>");
   row<smx::long_convolution<T, kind::circular>>("long_convolution<T, circular>");
+  row<smx::causal_monarch<T>>("causal_monarch<T>");
+  row<smx::causal_monarch<T, smx::evaluation::exact>>("causal_monarch<T, exact>");
+  row<smx::masked_monarch<T>>("masked_monarch<T>");
   row<smx::attention<T>>("attention<T>");
   row<smx::attention<T, smx::causal_mask>>("attention<T, causal_mask>");
   row<smx::dense<T>>("dense<T>");
