@@ -22,13 +22,14 @@ namespace smx {
 /// Shapes: q (B,Hq,L,D), k (B,Hkv,M,D), v (B,Hkv,M,E), y (B,Hq,L,E). Query head h uses key head floor(h Hkv /
 /// Hq); Hq must be a multiple of Hkv. A query without an allowed key gives y = 0, lse = -inf and zero
 /// gradients. Masked keys and values are never read into a result: a NaN there changes nothing. Throws
-/// precondition_error for other extents, a last axis that is not contiguous, and outputs that overlap inputs.
+/// precondition_error for other extents, a mask that does not fit them, a last axis that is not contiguous,
+/// and outputs that overlap inputs.
 template <Compute T, Mask MaskType = full_mask> struct attention {
   using scalar = T;
   static constexpr traits about{.name = MaskType::causal ? "attention_causal" : "attention",
                                 .causality = MaskType::causal ? causality::exact : causality::none,
                                 .data_dependent = true,
-                                .streaming = MaskType::causal,
+                                .streaming = MaskType::causal && ShiftableMask<MaskType>,
                                 .flops_exponent = 2,
                                 .same_source = MaskType::causal,
                                 .row_separable = true,
@@ -76,6 +77,7 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
     check(x);
     expects_extents("attention: y", y.ext, output_extents(x));
     expects_contiguous_rows("attention: y", y);
+    expect_mask_fits(mask, score_extents(x));
     for_each_input(
         [&](char const*, auto const& v) {
           expects(!overlaps(v, y), "attention: y: expected memory apart from q, k and v, got an overlap");
@@ -99,6 +101,7 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
     expects_extents("attention: dv", dx.v.ext, x.v.ext);
     expects_extents("attention: tape", t.y.ext, output_extents(x));
     expects_contiguous_rows("attention: dy", dy);
+    expect_mask_fits(mask, score_extents(x));
     for_each_input(
         [&](char const*, auto const& d) {
           for_each_input(
@@ -163,6 +166,9 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
     return scale != T(0) ? scale : T(1) / std::sqrt(static_cast<T>(x.q.ext[3]));
   }
 
+  template <class X> static extents<4> score_extents(X const& x) {
+    return {x.q.ext[0], x.q.ext[1], x.q.ext[2], x.k.ext[2]};
+  }
   template <class X> void check(X const& x) const {
     expects_extents("attention: q", x.q.ext, {-1, -1, -1, -1});
     expects_extents("attention: k", x.k.ext, {x.q.ext[0], -1, -1, x.q.ext[3]});
