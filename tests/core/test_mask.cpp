@@ -171,7 +171,10 @@ TEST_CASE("blocks") {
                 return 0 <= distance && distance <= history;
               });
     }
-  CHECK(disagreement(block_causal_mask{3, 1, -5}, 6, 7, answers::exact) == "");
+  for (index_t offset = -7; offset < 0; ++offset)  // queries before the first key see nothing
+    check(block_causal_mask{3, 1, offset}, answers::exact, [=](index_t, index_t, index_t i, index_t j) {
+      return i + offset >= 0 && j / 3 <= (i + offset) / 3 && j / 3 >= (i + offset) / 3 - 1;
+    });
 }
 
 TEST_CASE("packed segments") {
@@ -192,6 +195,7 @@ TEST_CASE("packed segments") {
   CHECK(difference(self, 6, 6, [&](index_t, index_t, index_t i, index_t j) {
           return segment(alike, i) == segment(alike, j);
         }) == "");
+  for (index_t j = 0; j < 6; ++j) CHECK_FALSE(self.allow(0, 0, 6, j));  // behind the last segment
 }
 
 TEST_CASE("padding, dilation and lookahead") {
@@ -259,6 +263,9 @@ TEST_CASE("masks combine") {
     });
   };
   combined(window_mask{3}, padding);
+  combined(padding, window_mask{3});
+  combined(band_mask{0, 0, 20}, partial_causal_mask{2});  // the first shows nothing
+  combined(partial_causal_mask{2}, band_mask{0, 0, 20});
   combined(padding, table_mask);
   combined(table_mask, block_causal_mask{2});
   combined(band_mask{0, 2}, partial_causal_mask{2});

@@ -14,7 +14,8 @@ namespace test {
 /// The mask of an example with so many queries and keys; what it points to lives as long as the program.
 template <class MaskType> struct mask_maker {
   static MaskType make(smx::index_t, smx::index_t) { return {}; }
-  /// Whether queries and keys may be of different numbers.
+  /// Whether queries and keys may be of different numbers. Masks that know how many there are have
+  /// first(mask, queries, keys): the same mask for the first of them.
   static constexpr bool cross = !MaskType::causal;
 };
 
@@ -60,6 +61,12 @@ template <class T, class MaskType> struct smx::testing::cases<smx::attention<T, 
   static example<M> sized(index_t n) {
     auto const ext = shapes(1, 1, 1, n, n, 1, 1);
     return {with_mask(ext[0], ext[1]), ext};
+  }
+
+  static M first_positions(M m, index_t queries, index_t keys) {
+    if constexpr (requires { test::mask_maker<MaskType>::first(m.mask, queries, keys); })
+      m.mask = test::mask_maker<MaskType>::first(m.mask, queries, keys);
+    return m;
   }
 
   static index_t visible_keys(M const& m, host_inputs<M> const& x, index_t row) {

@@ -4,7 +4,9 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "tests/conformance/cases/attention.hpp"
 
@@ -12,15 +14,12 @@ namespace test {
 
 using smx::index_t;
 
-/// Numbers that live as long as the program: the same array for the same arguments.
-template <class F> index_t const* kept(int what, index_t n, index_t count, F const& entry) {
-  static std::map<std::pair<int, index_t>, std::unique_ptr<index_t[]>> all;
-  auto& one = all[{what, n}];
-  if (!one) {
-    one = std::make_unique<index_t[]>(static_cast<std::size_t>(count));
-    for (index_t i = 0; i < count; ++i) one[static_cast<std::size_t>(i)] = entry(i);
-  }
-  return one.get();
+/// `count` numbers that live as long as the program: the same array for the same numbers.
+template <class F> index_t const* kept(index_t count, F const& entry) {
+  static std::set<std::vector<index_t>> all;
+  std::vector<index_t> one;
+  for (index_t i = 0; i < count; ++i) one.push_back(entry(i));
+  return all.insert(std::move(one)).first->data();
 }
 
 template <> struct mask_maker<smx::window_mask> {
@@ -34,7 +33,12 @@ template <> struct mask_maker<smx::band_mask> {
 template <> struct mask_maker<smx::prefix_mask> {
   static constexpr bool cross = true;
   static smx::prefix_mask make(index_t, index_t keys) {
-    return {kept(0, keys, 1, [=](index_t) { return keys / 2; }), 1};
+    return {kept(1, [=](index_t) { return keys / 2; }), 1};
+  }
+  static smx::prefix_mask first(smx::prefix_mask m, index_t, index_t keys) {
+    index_t const length = m.lengths[0] < keys ? m.lengths[0] : keys;
+    m.lengths = kept(1, [=](index_t) { return length; });
+    return m;
   }
 };
 template <> struct mask_maker<smx::partial_causal_mask> {
@@ -47,30 +51,36 @@ template <> struct mask_maker<smx::causal_then_full_mask> {
 };
 template <> struct mask_maker<smx::block_causal_mask> {
   static constexpr bool cross = true;
-  static smx::block_causal_mask make(index_t, index_t keys) { return {7, keys > 100 ? 9 : -1}; }
+  static smx::block_causal_mask make(index_t, index_t keys) { return {7, keys > 100 ? keys / 14 : -1}; }
 };
 /// Five segments, one of them empty; the first rows and keys are cut unlike where their numbers differ.
 template <> struct mask_maker<smx::packed_mask> {
   static constexpr bool cross = true;
   static index_t const* cut(index_t n) {
-    return kept(1, n, 6, [=](index_t s) {
+    return kept(6, [=](index_t s) {
       index_t const part[] = {0, n / 5, n / 5, n / 2, n / 2 + n / 7, n};
       return part[s];
     });
   }
   static smx::packed_mask make(index_t queries, index_t keys) { return {cut(keys), 5, cut(queries)}; }
+  static smx::packed_mask first(smx::packed_mask m, index_t queries, index_t keys) {
+    auto const before = [&](index_t const* starts, index_t n) {
+      return kept(m.segments + 1, [=](index_t s) { return starts[s] < n ? starts[s] : n; });
+    };
+    return {before(m.starts, keys), m.segments, before(m.query_starts, queries)};
+  }
 };
 template <> struct mask_maker<smx::padding_mask> {
   static constexpr bool cross = true;
   static smx::padding_mask make(index_t, index_t keys) {
-    return {kept(2, keys, 1, [=](index_t) { return keys - keys / 3; }), 1};
+    return {kept(1, [=](index_t) { return keys - keys / 3; }), 1};
   }
 };
 template <> struct mask_maker<smx::lookahead_mask> {
   static constexpr bool cross = true;
   static smx::lookahead_mask make(index_t queries, index_t) {
     return {smx::view<index_t const, 2, smx::host_space>(
-        kept(3, queries, queries, [](index_t i) { return i * i % 11 - 3; }), smx::extents<2>{1, queries})};
+        kept(queries, [](index_t i) { return i * i % 11 - 3; }), smx::extents<2>{1, queries})};
   }
 };
 /// A table of half the entries, in blocks and alone; of one row where it would be large.
