@@ -12,7 +12,9 @@
 #include <smx/backend/shapes.hpp>
 #include <smx/backend/tuned.hpp>
 #include <smx/mixers/attention_recipe.hpp>
+#include <smx/mixers/attention_scores.hpp>
 #include <smx/mixers/concept.hpp>
+#include <smx/mixers/modified_attention_recipe.hpp>
 
 namespace smx {
 
@@ -24,24 +26,31 @@ namespace smx {
 /// gradients. Masked keys and values are never read into a result: a NaN there changes nothing. Throws
 /// precondition_error for other extents, a mask that does not fit them, a last axis that is not contiguous,
 /// and outputs that overlap inputs.
-template <Compute T, Mask MaskType = full_mask> struct attention {
+///
+/// Scores = modified_scores adds what mixers/attention_scores.hpp lists, with further inputs (bias, gates)
+/// and weights (table, sink); it runs as the recipe on every backend and does not stream.
+template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> struct attention {
   using scalar = T;
-  static constexpr traits about{.name = MaskType::causal ? "attention_causal" : "attention",
-                                .causality = MaskType::causal ? causality::exact : causality::none,
-                                .data_dependent = true,
-                                .streaming = MaskType::causal && ShiftableMask<MaskType>,
-                                .flops_exponent = 2,
-                                .same_source = MaskType::causal,
-                                .row_separable = true,
-                                .normalised = true};
-  static constexpr int input_count = 3;
+  static constexpr bool modified = Scores::modified;
+  static constexpr traits about{
+      .name = modified ? (MaskType::causal ? "attention_modified_causal" : "attention_modified")
+                       : (MaskType::causal ? "attention_causal" : "attention"),
+      .causality = MaskType::causal ? causality::exact : causality::none,
+      .data_dependent = true,
+      .streaming = MaskType::causal && ShiftableMask<MaskType> && !modified,
+      .flops_exponent = 2,
+      .same_source = MaskType::causal,
+      .row_separable = true,
+      .normalised = !modified};
+  static constexpr int input_count = modified ? 5 : 3;
 
   T scale = 0;  ///< of the scores; 0: 1 / sqrt(D)
   MaskType mask = {};
+  Scores scores = {};
   friend bool operator==(attention const&, attention const&) = default;
 
-  template <class A> struct weights {};
-  template <class A> struct inputs { array<A, T, 4> q, k, v; };
+  template <class A> using weights = typename Scores::template weights<A, T>;
+  template <class A> using inputs = typename Scores::template inputs<A, T>;
   /// lse (B,Hq,L,1): log of the sum of exp(scores), natural; y: the output.
   template <class A> struct tape { array<A, T, 4> lse, y; };
   /// The keys and values of `length` tokens, of at most k.extents()[2].
@@ -52,11 +61,17 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
     std::size_t bytes() const { return k.bytes() + v.bytes(); }
   };
 
-  template <class F, class... W> void for_each_weight(F&&, W&&...) const {}
+  template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
+    if constexpr (modified) scores.for_each_weight(f, w...);
+  }
   template <class F, class... X> static void for_each_input(F&& f, X&&... x) {
     f("q", x.q...);
     f("k", x.k...);
     f("v", x.v...);
+    if constexpr (modified) {
+      f("bias", x.bias...);
+      f("gates", x.gates...);
+    }
   }
 
   template <class X> extents<4> output_extents(X const& x) const {
@@ -72,33 +87,39 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
   }
 
   template <class B>
-  void forward(B& be, weights<reads<B>> const&, inputs<reads<B>> const& x, tape<writes<B>> const& t,
+  void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
     check(x);
+    if constexpr (modified) scores.check(w, x, score_extents(x));
     expects_extents("attention: y", y.ext, output_extents(x));
     expects_contiguous_rows("attention: y", y);
     expect_mask_fits(mask, score_extents(x));
     for_each_input(
         [&](char const*, auto const& v) {
-          expects(!overlaps(v, y), "attention: y: expected memory apart from q, k and v, got an overlap");
+          expects(!overlaps(v, y), "attention: y: expected memory apart from every input, got an overlap");
         },
         x);
     bool const record = t.lse.size() != 0;
     if (record) expects_extents("attention: tape", t.lse.ext, {y.ext[0], y.ext[1], y.ext[2], 1});
-    if (!tuned(be, attention_forward_call<T, space_t<B>, MaskType>{mask, score_scale(x), x.q, x.k, x.v, t.lse,
-                                                                   y}))
+    if constexpr (modified)
+      detail::modified_attention_recipe<T, MaskType>{mask, score_scale(x), scores}.forward(be, w, x, t.lse,
+                                                                                           y);
+    else if (!tuned(be, attention_forward_call<T, space_t<B>, MaskType>{mask, score_scale(x), x.q, x.k, x.v,
+                                                                        t.lse, y}))
       detail::attention_recipe<T, MaskType>{mask, score_scale(x)}.forward(be, x, t.lse, y);
     if (record) be.copy(as_input(y), t.y);
   }
 
   template <class B>
-  void backward(B& be, weights<reads<B>> const&, inputs<reads<B>> const& x, tape<writes<B>> const& t,
-                in<B, T, 4> dy, weights<writes<B>>, inputs<writes<B>> dx) const {
+  void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const& t,
+                in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
     check(x);
+    if constexpr (modified) scores.check(w, x, score_extents(x));
     expects_extents("attention: dy", dy.ext, output_extents(x));
     expects_extents("attention: dq", dx.q.ext, x.q.ext);
     expects_extents("attention: dk", dx.k.ext, x.k.ext);
     expects_extents("attention: dv", dx.v.ext, x.v.ext);
+    if constexpr (modified) scores.check_gradients(dw, dx, x);
     expects_extents("attention: tape", t.y.ext, output_extents(x));
     expects_contiguous_rows("attention: dy", dy);
     expect_mask_fits(mask, score_extents(x));
@@ -106,17 +127,25 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
         [&](char const*, auto const& d) {
           for_each_input(
               [&](char const*, auto const& v) {
-                expects(!overlaps(dy, d) && !overlaps(v, d),
-                        "attention: dq, dk, dv: expected memory apart from dy, q, k and v, got an overlap");
+                expects(
+                    !overlaps(dy, d) && !overlaps(v, d),
+                    modified
+                        ? "attention: dq, dk, dv, dbias, dgates: expected memory apart from dy and every "
+                          "input, got an overlap"
+                        : "attention: dq, dk, dv: expected memory apart from dy, q, k and v, got an overlap");
               },
               x);
-          expects_contiguous_rows("attention: dq, dk, dv", d);
         },
         dx);
-    if (tuned(be, attention_backward_call<T, space_t<B>, MaskType>{mask, score_scale(x), x.q, x.k, x.v, t.y,
-                                                                   t.lse, dy, dx.q, dx.k, dx.v}))
-      return;
-    detail::attention_recipe<T, MaskType>{mask, score_scale(x)}.backward(be, x, dy, dx);
+    expects_contiguous_rows("attention: dq", dx.q);
+    expects_contiguous_rows("attention: dk", dx.k);
+    expects_contiguous_rows("attention: dv", dx.v);
+    if constexpr (modified)
+      detail::modified_attention_recipe<T, MaskType>{mask, score_scale(x), scores}.backward(
+          be, w, x, as_input(t.y), dy, dw, dx);
+    else if (!tuned(be, attention_backward_call<T, space_t<B>, MaskType>{mask, score_scale(x), x.q, x.k, x.v,
+                                                                         t.y, t.lse, dy, dx.q, dx.k, dx.v}))
+      detail::attention_recipe<T, MaskType>{mask, score_scale(x)}.backward(be, x, dy, dx);
   }
 
   /// An empty cache for up to `capacity` tokens; x gives batch, heads and dims.
@@ -173,7 +202,9 @@ template <Compute T, Mask MaskType = full_mask> struct attention {
     expects_extents("attention: v", x.v.ext, {x.q.ext[0], x.k.ext[1], x.k.ext[2], -1});
     expects_value(x.q.ext[1] % x.k.ext[1] == 0, "attention: q",
                   "a number of heads that is a multiple of the key heads", x.q.ext[1]);
-    for_each_input([](char const* name, auto const& v) { expects_contiguous_rows(name, v); }, x);
+    expects_contiguous_rows("q", x.q);
+    expects_contiguous_rows("k", x.k);
+    expects_contiguous_rows("v", x.v);
   }
 };
 

@@ -33,8 +33,9 @@
 /// query(input)   whether input number `input` holds queries, the others being the source, in mixers for
 /// cross
 ///            patterns. Without it: the first does.
-/// first_positions(m, queries, source)   the mixer for so many first queries and positions of the source (at
-///            most as many as there are). Without it: the same one.
+/// first_positions(m, x, queries, source)   makes m and x, of whose inputs only so many first positions (at
+///            most as many as there are) are left along L, what the law of a shorter example needs beside.
+///            Without it: nothing.
 /// logarithms  how many factors log L the flops may have beside L^e; 1 without it.
 /// heads_alike = false   for mixers whose heads differ in their weights.
 #pragma once

@@ -32,8 +32,8 @@ template <HasCases M> struct first_positions {
           to = slice(from, 2, 0, n < from.ext[2] ? n : from.ext[2]);
         },
         p.x(), x);
-    if constexpr (requires { cases<M>::first_positions(mixer, queries, source); })
-      mixer = cases<M>::first_positions(mixer, queries, source);
+    if constexpr (requires { cases<M>::first_positions(mixer, x, queries, source); })
+      cases<M>::first_positions(mixer, x, queries, source);
   }
 };
 
