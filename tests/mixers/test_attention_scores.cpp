@@ -146,6 +146,25 @@ TEST_CASE("masked bias and gates are not read") {
   CHECK(testing::values(again.x.gates.cview()) == testing::values(g.x.gates.cview()));
 }
 
+TEST_CASE("a NaN in a masked key and value reaches no gradient") {
+  using M = attention<double, boolean_mask, modified_scores>;
+  cpu be(1);
+  auto const q = random_normal<double>(be, {1, 2, 9, 4}, 1), dy = random_normal<double>(be, {1, 2, 9, 4}, 2);
+  auto k = random_normal<double>(be, {1, 2, 9, 4}, 3);
+  bool const seen[] = {true, true, true, false, true, true, true, true, true};  // a hole in what rows see
+  M const mix{.mask = {{seen, extents<4>{1, 1, 1, 9}}},
+              .scores = {.softcap = 2, .relative = {8, 20, true}, .sink = true, .heads = 2, .dropout = 0.2}};
+  auto const w = initialize(be, mix, 1);
+  auto const g = gradients(be, mix, w, q, k, k, dy);
+  for (index_t h = 0; h < 2; ++h) testing::fill(slice(slice(k.view(), 1, h, 1), 2, 3, 1), double(NAN));
+  auto const again = gradients(be, mix, w, q, k, k, dy);
+  CHECK(testing::values(again.x.q.cview()) == testing::values(g.x.q.cview()));
+  CHECK(testing::values(again.x.k.cview()) == testing::values(g.x.k.cview()));
+  CHECK(testing::values(again.x.v.cview()) == testing::values(g.x.v.cview()));
+  CHECK(testing::values(again.w.read().table) == testing::values(g.w.read().table));
+  CHECK(testing::values(again.w.read().sink) == testing::values(g.w.read().sink));
+}
+
 TEST_CASE("slopes for any number of heads") {
   for (index_t h = 0; h < 8; ++h) CHECK(alibi_slope(h, 8, 8) == std::exp2(-1.0 - double(h)));
   double const twelve[] = {

@@ -13,6 +13,7 @@
 #include <smx/core/rng.hpp>
 #include <smx/mixers/attention_recipe.hpp>
 #include <smx/mixers/attention_scores.hpp>
+#include <smx/mixers/log_shares.hpp>
 
 namespace smx::detail {
 
@@ -36,19 +37,6 @@ struct add_logarithm {
 struct d_gate {
   template <class T> SMX_HD T operator()(T dx, T gate) const {
     return dx == T(0) || gate == T(0) ? T(0) : dx / gate;
-  }
-};
-/// log(exp(lse) + exp(sink))
-struct log_add {
-  template <class T> SMX_HD T operator()(T a, T b) const {
-    T const high = a < b ? b : a, low = a < b ? a : b;
-    return low == -std::numeric_limits<T>::infinity() ? high : high + std::log1p(std::exp(low - high));
-  }
-};
-/// exp(part - all), 0 for a part that is none
-struct share_of {
-  template <class T> SMX_HD T operator()(T part, T all) const {
-    return part == -std::numeric_limits<T>::infinity() ? T(0) : std::exp(part - all);
   }
 };
 /// What a row adds to the gradient of its sink: its share of the row times -sum_j p dp.

@@ -78,7 +78,7 @@ void hide_columns(M const& mask, index_t b, index_t h, index_range rows, index_r
       for (index_t j = 0; j < n; ++j) {
         ivec<T> const key = static_cast<integer>(j) - ivec<T>{};
         T* const at = s + j * lds + i;
-        store(at, (from <= key) & (key < to) ? load(at) : splat(hidden));
+        store(at, ((from <= key) & (key < to)) ? load(at) : splat(hidden));
       }
     }
   } else {
@@ -97,7 +97,7 @@ void hide_rows(M const& mask, index_t b, index_t h, index_range rows, index_rang
                     last = std::clamp<index_t>(seen.last - keys.first, 0, n);
       for (index_t j = 0; j < n; j += lanes<T>)
         if (j < first || last < j + lanes<T>)
-          store(s + j, first_lanes<T>(last - j) & ~first_lanes<T>(first - j) ? load(s + j) : vec<T>{});
+          store(s + j, (first_lanes<T>(last - j) & ~first_lanes<T>(first - j)) ? load(s + j) : vec<T>{});
     } else {
       for (index_t j = keys.first; j < keys.last; ++j)
         if (!mask.allow(b, h, i, j)) s[j - keys.first] = T(0);
