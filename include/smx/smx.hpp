@@ -13,6 +13,7 @@
 #include <smx/mixers/long_convolution.hpp>
 #include <smx/mixers/masked_monarch.hpp>
 #include <smx/mixers/materialize.hpp>
+#include <smx/mixers/merge.hpp>
 #include <smx/mixers/monarch.hpp>
 #include <smx/mixers/planning.hpp>
 #include <smx/mixers/run.hpp>

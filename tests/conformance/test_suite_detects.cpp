@@ -4,6 +4,7 @@
 
 #include "tests/catch.hpp"
 #include "tests/conformance/backends.hpp"
+#include "tests/conformance/cross_toy.hpp"
 #include "tests/conformance/toy.hpp"
 
 using smx::testing::verdict;
@@ -96,6 +97,31 @@ TEST_CASE("traits that are not kept are noticed") {
       smx::testing::on_reference<M>(), smx::testing::problem<M>(smx::testing::cases<M>::examples()[0]));
   REQUIRE(rows);
   CHECK_THAT(*rows, test::contains("y of constant values"));
+}
+
+TEST_CASE("cross patterns that are not kept are noticed") {
+  using test::cross_flaw;
+  auto const said = []<cross_flaw Broken>(std::integral_constant<cross_flaw, Broken>, auto const& law) {
+    using M = test::cross_toy<Broken>;
+    return law(smx::testing::on_reference<M>(),
+               smx::testing::problem<M>(smx::testing::cases<M>::examples()[0]))
+        .value_or("");
+  };
+  auto const length = [](auto const& be, auto const& p) {
+    return smx::testing::laws::source_has_its_own_length(be, p);
+  };
+  auto const rows = [](auto const& be, auto const& p) {
+    return smx::testing::laws::rows_are_separable(be, p);
+  };
+  std::integral_constant<cross_flaw, cross_flaw::none> const whole;
+  CHECK(said(whole, length) == "");
+  CHECK(said(whole, rows) == "");
+  CHECK_THAT(said(std::integral_constant<cross_flaw, cross_flaw::pools_queries>{}, rows),
+             test::contains("of the first queries alone"));
+  CHECK_THAT(said(std::integral_constant<cross_flaw, cross_flaw::reads_later_queries>{}, rows),
+             test::contains("with nan in every later query"));
+  CHECK_THAT(said(std::integral_constant<cross_flaw, cross_flaw::one_length>{}, length),
+             test::contains("queries and a source of"));
 }
 
 TEST_CASE("a kernel that disagrees with its recipe is noticed") {

@@ -67,6 +67,11 @@ int main() {
   row<smx::masked_monarch<T>>("masked_monarch<T>");
   row<smx::attention<T>>("attention<T>");
   row<smx::attention<T, smx::causal_mask>>("attention<T, causal_mask>");
+  row<smx::attention<T, smx::window_mask>>("attention<T, window_mask>");
+  row<smx::attention<T, smx::packed_mask>>("attention<T, packed_mask>");
+  row<smx::attention<T, smx::full_mask, smx::modified_scores>>("attention<T, full_mask, modified_scores>");
+  row<smx::attention<T, smx::causal_mask, smx::modified_scores>>(
+      "attention<T, causal_mask, modified_scores>");
   row<smx::dense<T>>("dense<T>");
   row<smx::dense<T, true>>("dense<T, true>");
 }

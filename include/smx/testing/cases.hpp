@@ -30,6 +30,12 @@
 /// prefix(m, w, n)   the mixer of the first n rows and its weights, as a pair. Without it: the same ones.
 /// prefix_bits = false   where the rows of a prefix are allowed a rounding error, though causality is exact:
 ///            no later position changes a bit, but the length of the input may.
+/// query(input)   whether input number `input` holds queries, the others being the source, in mixers for
+/// cross
+///            patterns. Without it: the first does.
+/// first_positions(m, x, queries, source)   makes m and x, of whose inputs only so many first positions (at
+///            most as many as there are) are left along L, what the law of a shorter example needs beside.
+///            Without it: nothing.
 /// logarithms  how many factors log L the flops may have beside L^e; 1 without it.
 /// heads_alike = false   for mixers whose heads differ in their weights.
 #pragma once

@@ -23,6 +23,7 @@
 #include <smx/testing/laws/forward.hpp>
 #include <smx/testing/laws/gradients.hpp>
 #include <smx/testing/laws/invariance.hpp>
+#include <smx/testing/laws/patterns.hpp>
 #include <smx/testing/laws/resources.hpp>
 #include <smx/testing/laws/streaming.hpp>
 
@@ -63,6 +64,8 @@ void check_laws(problem<M> const& p, maker<M> const& make, long (*allocations)()
   law("rows depend on what they see", [&] { return laws::rows_depend_on_what_they_see(be, p); });
   law("the future is unread", [&] { return laws::future_is_unread(be, p); });
   law("prefixes agree", [&] { return laws::prefixes_agree(be, p); });
+  law("the source has a length of its own", [&] { return laws::source_has_its_own_length(be, p); });
+  law("rows are separable in the queries", [&] { return laws::rows_are_separable(be, p); });
   law("streaming equals forward", [&] { return laws::streaming_equals_forward(be, p); });
   law("rows are normalised", [&] { return laws::normalised_rows(be, p); });
   law("NaN propagates", [&] { return laws::nan_propagates(be, p); });

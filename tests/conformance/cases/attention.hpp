@@ -9,6 +9,18 @@
 #include <smx/testing/cases.hpp>
 #include <smx/testing/numbers.hpp>
 
+namespace test {
+
+/// The mask of an example with so many queries and keys; what it points to lives as long as the program.
+template <class MaskType> struct mask_maker {
+  static MaskType make(smx::index_t, smx::index_t) { return {}; }
+  /// Whether queries and keys may be of different numbers. Masks that know how many there are have
+  /// first(mask, queries, keys): the same mask for the first of them.
+  static constexpr bool cross = !MaskType::causal;
+};
+
+}  // namespace test
+
 template <class T, class MaskType> struct smx::testing::cases<smx::attention<T, MaskType>> {
   using M = attention<T, MaskType>;
   static constexpr bool causal = MaskType::causal;
@@ -18,28 +30,48 @@ template <class T, class MaskType> struct smx::testing::cases<smx::attention<T, 
                                         index_t keys, index_t d, index_t e) {
     return {{b, heads, queries, d}, {b, kv_heads, keys, d}, {b, kv_heads, keys, e}};
   }
+  static M with_mask(extents<4> const& q, extents<4> const& k) {
+    return {.mask = test::mask_maker<MaskType>::make(q[2], k[2])};
+  }
   static std::vector<example<M>> examples() {
-    std::vector<example<M>> list = {
-        {{}, shapes(2, 1, 1, 1, 1, 3, 3)},
-        {{}, shapes(1, 2, 2, 2, 2, 1, 1)},
-        {{}, shapes(2, 4, 2, 7, 7, 5, 6)},
-        {{.scale = T(0.3)}, shapes(1, 2, 1, 33, 33, 16, 8)},
-        {{}, shapes(1, 1, 1, 65, 65, 7, 20)},
-        {{}, shapes(1, 1, 1, 129, 129, 8, 8)},
-        {{}, shapes(1, 2, 1, 300, 300, 16, 24), false},
+    std::vector<example<M>> list;
+    auto const add = [&](std::vector<extents<4>> const& ext, T scale = 0, bool small = true) {
+      list.push_back({with_mask(ext[0], ext[1]), ext, small});
+      list.back().mixer.scale = scale;
     };
-    if constexpr (causal) {
+    add(shapes(2, 1, 1, 1, 1, 3, 3));
+    add(shapes(1, 2, 2, 2, 2, 1, 1));
+    add(shapes(2, 4, 2, 7, 7, 5, 6));
+    add(shapes(1, 2, 1, 33, 33, 16, 8), T(0.3));
+    add(shapes(1, 1, 1, 65, 65, 7, 20));
+    add(shapes(1, 1, 1, 129, 129, 8, 8));
+    add(shapes(1, 2, 1, 300, 300, 16, 24), 0, false);
+    if constexpr (std::same_as<MaskType, causal_mask>) {
       list.push_back({{.mask = {3}}, shapes(2, 2, 1, 6, 9, 4, 5)});   // after three cached tokens
       list.push_back({{.mask = {-2}}, shapes(1, 2, 2, 7, 7, 4, 3)});  // two rows without a key
       list.push_back({{.mask = {-70}}, shapes(1, 1, 1, 80, 80, 4, 3)});
-    } else {
-      list.push_back({{}, shapes(2, 2, 2, 5, 11, 4, 3)});
-      list.push_back({{}, shapes(1, 3, 1, 70, 1, 4, 3)});
-      list.push_back({{}, shapes(1, 1, 1, 1, 131, 4, 3)});
+    }
+    if constexpr (test::mask_maker<MaskType>::cross) {
+      add(shapes(2, 2, 2, 5, 11, 4, 3));
+      add(shapes(1, 3, 1, 70, 1, 4, 3));
+      add(shapes(1, 1, 1, 1, 131, 4, 3));
     }
     return list;
   }
-  static example<M> sized(index_t n) { return {{}, shapes(1, 1, 1, n, n, 1, 1)}; }
+  static example<M> sized(index_t n) {
+    auto const ext = shapes(1, 1, 1, n, n, 1, 1);
+    return {with_mask(ext[0], ext[1]), ext};
+  }
+
+  static MaskType first_mask(MaskType const& mask, index_t queries, index_t keys) {
+    if constexpr (requires { test::mask_maker<MaskType>::first(mask, queries, keys); })
+      return test::mask_maker<MaskType>::first(mask, queries, keys);
+    else
+      return mask;
+  }
+  static void first_positions(M& m, host_inputs<M>&, index_t queries, index_t keys) {
+    m.mask = first_mask(m.mask, queries, keys);
+  }
 
   static index_t visible_keys(M const& m, host_inputs<M> const& x, index_t row) {
     index_t keys = 0;

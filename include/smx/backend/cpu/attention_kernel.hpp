@@ -165,7 +165,9 @@ void attention_tile(attention_shape const& d, M const& mask, attention_state<T> 
   T const *const k0 = k.row(keys.first), *const v0 = v.row(keys.first);
   T const* const next = keys.last + n <= d.keys ? k.row(keys.last) : k0;
   score_columns(n, w, d.key_dim, k0, k.stride, next, dv, v0, v.stride, z.qt, z.s);
-  if (partial) hide_columns(mask, d.batch, d.first_head, rows, keys, z.s, attention_panel_rows<T>);
+  if (partial)
+    hide_columns<T, attention_panel_rows<T>>(mask, d.batch, d.first_head, rows, keys, z.s,
+                                             attention_panel_rows<T>);
   index_t j = 0;
   for (; j + 3 * lanes<T> <= w; j += 3 * lanes<T>)
     softmax_columns<T, 3>(n, z.s + j, z.top + j, z.sum + j, z.factor + j);
@@ -208,7 +210,9 @@ void attention_forward(attention_shape const& d, M const& mask, head_rows<T cons
 
     index_range const seen = mask.keys(d.batch, h, rows, d.keys);
     index_t const last = std::min(seen.last, d.keys);
-    for (index_t k0 = std::max<index_t>(seen.first, 0); k0 < last; k0 += attention_key_tile<T>) {
+    // Tiles start at multiples of their size, whatever a panel sees: a row's bits do not depend on the panel.
+    index_t const start = std::max<index_t>(seen.first, 0) / attention_key_tile<T> * attention_key_tile<T>;
+    for (index_t k0 = start; k0 < last; k0 += attention_key_tile<T>) {
       index_range const keys = {k0, std::min(last, k0 + attention_key_tile<T>)};
       tile_class const what = mask.tile(d.batch, h, rows, keys);
       if (what == tile_class::empty) continue;

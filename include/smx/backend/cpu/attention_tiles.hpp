@@ -57,34 +57,47 @@ template <class T> SMX_INLINE ivec<T> first_lanes(index_t n) {
   return lane_numbers<T>() < static_cast<integer>(std::clamp<index_t>(n, 0, lanes<T>));
 }
 
-/// S^T (keys x rows): entries that do not see each other become -inf. Whole vectors are written.
-template <class T, class M>
+/// S^T (keys x rows), at most Rows of them: entries that do not see each other become -inf. Whole vectors are
+/// written: what lies past the last row sees nothing.
+template <class T, index_t Rows, class M>
 void hide_columns(M const& mask, index_t b, index_t h, index_range rows, index_range keys, T* s,
                   index_t lds) {
   constexpr T hidden = -std::numeric_limits<T>::infinity();
-  for (index_t j = keys.first; j < keys.last; ++j, s += lds) {
-    if constexpr (std::is_same_v<M, causal_mask>) {
-      for (index_t i = rows.first; i < rows.last; i += lanes<T>) {
-        index_t const blind = j - mask.offset - i;  // query i + e sees key j if e >= blind
-        T* const at = s + (i - rows.first);
-        if (blind > 0) store(at, first_lanes<T>(blind) ? splat(hidden) : load(at));
+  if constexpr (IntervalMask<M>) {
+    using integer = std::remove_cvref_t<decltype(ivec<T>{}[0])>;
+    alignas(vector_bytes) integer first[Rows] = {}, last[Rows] = {};
+    index_t const n = keys.last - keys.first;
+    for (index_t i = rows.first; i < rows.last; ++i) {
+      index_range const seen = mask.row(b, h, i);
+      first[i - rows.first] = static_cast<integer>(std::clamp<index_t>(seen.first - keys.first, 0, n));
+      last[i - rows.first] = static_cast<integer>(std::clamp<index_t>(seen.last - keys.first, 0, n));
+    }
+    for (index_t i = 0; i < rows.last - rows.first; i += lanes<T>) {
+      ivec<T> const from = *reinterpret_cast<ivec<T> const*>(first + i),
+                    to = *reinterpret_cast<ivec<T> const*>(last + i);
+      for (index_t j = 0; j < n; ++j) {
+        ivec<T> const key = static_cast<integer>(j) - ivec<T>{};
+        T* const at = s + j * lds + i;
+        store(at, ((from <= key) & (key < to)) ? load(at) : splat(hidden));
       }
-    } else {
+    }
+  } else {
+    for (index_t j = keys.first; j < keys.last; ++j, s += lds)
       for (index_t i = rows.first; i < rows.last; ++i)
         if (!mask.allow(b, h, i, j)) s[i - rows.first] = hidden;
-    }
   }
 }
 /// S (rows x keys): entries that do not see each other become 0. Whole vectors are written.
 template <class T, class M>
 void hide_rows(M const& mask, index_t b, index_t h, index_range rows, index_range keys, T* s, index_t lds) {
   for (index_t i = rows.first; i < rows.last; ++i, s += lds) {
-    if constexpr (std::is_same_v<M, causal_mask>) {
-      for (index_t j = keys.first; j < keys.last; j += lanes<T>) {
-        index_t const seen = i + mask.offset + 1 - j;  // query i sees key j + e if e < seen
-        T* const at = s + (j - keys.first);
-        if (seen < lanes<T>) store(at, first_lanes<T>(seen) ? load(at) : vec<T>{});
-      }
+    if constexpr (IntervalMask<M>) {
+      index_range const seen = mask.row(b, h, i);
+      index_t const n = keys.last - keys.first, first = std::clamp<index_t>(seen.first - keys.first, 0, n),
+                    last = std::clamp<index_t>(seen.last - keys.first, 0, n);
+      for (index_t j = 0; j < n; j += lanes<T>)
+        if (j < first || last < j + lanes<T>)
+          store(s + j, (first_lanes<T>(last - j) & ~first_lanes<T>(first - j)) ? load(s + j) : vec<T>{});
     } else {
       for (index_t j = keys.first; j < keys.last; ++j)
         if (!mask.allow(b, h, i, j)) s[j - keys.first] = T(0);
