@@ -22,10 +22,10 @@ enum class decay_kind : char { none, head, token };
 
 namespace detail {
 struct negative_exponential {
-  template <class T> SMX_HD T operator()(T x) const { return -std::exp(x); }
+  template <class T> SMX_HD T operator()(T x) const { return usable_log_decay(-std::exp(x)); }
 };
 struct at_most_zero {
-  template <class T> SMX_HD T operator()(T x) const { return x > T(0) ? T(0) : x; }
+  template <class T> SMX_HD T operator()(T x) const { return x > T(0) ? T(0) : usable_log_decay(x); }
 };
 struct where_at_most_zero {
   template <class T> SMX_HD T operator()(T x, T dy) const { return x > T(0) ? T(0) : dy; }

@@ -16,6 +16,8 @@
 
 namespace smx {
 
+template <Compute T> struct nc_ssd;
+
 /// D x_t: left out, a number for each head, or one for each head and channel.
 enum class skip_kind : char { none, head, channel };
 
@@ -165,6 +167,8 @@ template <Compute T> struct ssd {
   }
 
  private:
+  template <Compute> friend struct nc_ssd;  // the same weights
+
   struct gate {
     SMX_HD T operator()(T y, T z) const { return y * silu{}(z); }
   };

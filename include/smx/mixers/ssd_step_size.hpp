@@ -36,6 +36,10 @@ template <class T> struct ssd_step_size {
   }
 
   struct decay {
+    SMX_HD T operator()(T delta, T a_log) const { return usable_log_decay(-std::exp(a_log) * delta); }
+  };
+  /// delta A as it is: no exponent.
+  struct product {
     SMX_HD T operator()(T delta, T a_log) const { return -std::exp(a_log) * delta; }
   };
   /// The gradient of dt from those of delta and of the log-decay.
@@ -49,15 +53,15 @@ template <class T> struct ssd_step_size {
     }
   };
 
-  /// delta, log_decay (B,H,L,1) =
-  template <class B>
+  /// delta, log_decay (B,H,L,1) =; Product: decay or product.
+  template <class Product = decay, class B>
   void forward(B& be, in<B, T, 4> dt, in<B, T, 1> a_log, in<B, T, 1> bias, out<B, T, 4> delta,
                out<B, T, 4> log_decay) const {
     if (bias.size() != 0)
       be.map(*this, delta, dt, by_head(bias, dt.ext));
     else
       be.map(*this, delta, dt);
-    be.map(decay{}, log_decay, as_input(delta), by_head(a_log, dt.ext));
+    be.map(Product{}, log_decay, as_input(delta), by_head(a_log, dt.ext));
   }
 
   /// ddt =, da_log and dbias +=; ddelta and dlog are overwritten.
