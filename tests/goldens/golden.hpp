@@ -2,6 +2,7 @@
 /// \file  One file of reference results: what it says about itself, and its tensors.
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -63,6 +64,18 @@ class golden {
       sizes.push_back(n.get<index_t>());
     }
     return sizes;
+  }
+  /// A list of numbers, which may be written as text ("inf"); empty when it is absent or null.
+  std::vector<double> numbers_option(char const* key) const {
+    std::vector<double> numbers;
+    auto const it = config_.find(key);
+    if (it == config_.end() || it->is_null()) return numbers;
+    if (!it->is_array()) fail(std::string("config: '") + key + "': expected a list of numbers");
+    for (auto const& n : *it) {
+      if (!n.is_number() && !n.is_string()) fail(std::string("config: '") + key + "': expected numbers");
+      numbers.push_back(n.is_number() ? n.get<double>() : std::strtod(n.get<std::string>().c_str(), nullptr));
+    }
+    return numbers;
   }
   /// An option of the config that may be absent or null.
   template <class T> T option(char const* key, T otherwise) const {
