@@ -5,5 +5,7 @@
 
 #include <smx/backend/cpu/backend.hpp>
 #include <smx/backend/cpu/tuned_attention.hpp>
+#include <smx/backend/cpu/tuned_chunk_scan.hpp>
+#include <smx/backend/cpu/tuned_chunk_scan_backward.hpp>
 #include <smx/backend/cpu/tuned_convolution.hpp>
 #include <smx/backend/cpu/tuned_monarch.hpp>
