@@ -18,12 +18,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include <smx/mixers/long_convolution.hpp>
 #include <smx/structured/channel_panels.hpp>
+#include <smx/structured/chebyshev_monarch.hpp>
 #include <smx/structured/triangular_monarch.hpp>
 
 namespace smx {
+
+/// What the polynomials are written in. powers: of lowest degree i at position i. chebyshev: Chebyshev
+/// polynomials, of degree n - 1 - i at position i, n = d_0 ... d_{p-1} > length (chebyshev_monarch.hpp).
+enum class polynomial_basis : char { powers, chebyshev };
 
 /// Shapes: x, y (B,H,L',D) with L' <= length; heads share weights. k (D,length); of C2 "input", C1 "kernel",
 /// C0 "output": digit a of the position, 0 the lowest, has blocks (groups, s_a, d_a, d_a), s_a = d_0 ...
@@ -36,11 +42,16 @@ namespace smx {
 ///
 /// Throws precondition_error for orders outside 2..4, factors that do not multiply up to the length (padded
 /// in the top digit only), groups that do not divide the channels, other extents.
-template <Compute T, evaluation How = evaluation::transform> struct causal_monarch {
+template <Compute T, evaluation How = evaluation::transform,
+          polynomial_basis Basis = polynomial_basis::powers>
+struct causal_monarch {
   using scalar = T;
   using convolution = long_convolution<T, convolution_kind::causal, How>;
   static constexpr bool exact = How == evaluation::exact;
-  static constexpr traits about{.name = exact ? "causal_monarch_exact" : "causal_monarch",
+  static constexpr bool is_chebyshev = Basis == polynomial_basis::chebyshev;
+  static constexpr traits about{.name = is_chebyshev ? exact ? "chebyshev_monarch_exact" : "chebyshev_monarch"
+                                        : exact      ? "causal_monarch_exact"
+                                                     : "causal_monarch",
                                 .causality = exact ? causality::exact : causality::rounding,
                                 .streaming = true,
                                 .flops_exponent = 1.5};
@@ -84,10 +95,10 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     expects_value(order >= 2 && order <= max_triangular_order, "causal_monarch: order", "2, 3 or 4", order);
     expects_value(groups >= 1 && channels % groups == 0, "causal_monarch: groups", "a divisor of channels",
                   groups);
-    if (factors.empty()) return monarch_factors(length, order);
+    if (factors.empty()) return monarch_factors(length + shift, order);
     expects_value(factors.size() == order, "causal_monarch: factors", "as many factors as the order",
                   factors.size());
-    check_factors("causal_monarch: factors", factors, length);
+    check_factors("causal_monarch: factors", factors, length + shift);
     return factors;
   }
 
@@ -141,24 +152,24 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
             "causal_monarch: dx: expected memory apart from dy and x, got an overlap");
     check_tape(a.x.ext, t);
     index_t const n = a.x.ext[2];
-    matrix<B> const c(digits(), n);
+    auto const c = input_matrix<B>(n), c0 = output_matrix<B>(n);
     auto frame = be.scope();
     auto const dh = be.template scratch<T>(a.x.ext), dv = be.template scratch<T>(a.x.ext);
     {
       auto inner = be.scope();
-      auto const m = c.solvers(be, views<B>(w.output));
-      auto const dm = c.zero_gradients(be, views<B>(w.output));
+      auto const m = c0.solvers(be, views(w.output));
+      auto const dm = c0.zero_gradients(be, views(w.output));
       panels().each(a.x.ext[1], [&](index_t h, index_t g, auto const& part) {
         auto frame_of_group = be.scope();
         typename matrix<B>::template digits_of<in<B, T, 3>> rows;
         auto const solved =
-            detail::padded_panel<B, T>(be, part(fix_axis(as_input(t.product), 1, h)), c.padded());
-        c.solve(be, m, g, solved, recorder(be, rows));
-        auto const upstream = detail::padded_panel<B, T>(be, part(fix_axis(dy, 1, h)), c.padded());
-        c.solve_adjoint(be, m, g, rows, upstream, dm);
-        be.copy(as_input(slice(upstream, 1, 0, n)), part(fix_axis(dh, 1, h)));
+            detail::padded_panel<B, T>(be, part(fix_axis(as_input(t.product), 1, h)), c0.padded(), shift);
+        c0.solve(be, m, g, solved, recorder(be, rows));
+        auto const upstream = detail::padded_panel<B, T>(be, part(fix_axis(dy, 1, h)), c0.padded(), shift);
+        c0.solve_adjoint(be, m, g, rows, upstream, dm);
+        be.copy(as_input(slice(upstream, 1, shift, n)), part(fix_axis(dh, 1, h)));
       });
-      c.add_gradients(be, views<B>(w.output), dm, views_out<B>(dw.output));
+      c0.add_gradients(be, views(w.output), dm, views(dw.output));
     }
     out<B, T, 2> const dtaps = be.template scratch<T>(extents<2>{n, channels});
     be.map(constant<T>{T(0)}, dtaps);
@@ -181,6 +192,7 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
       be.map(add{}, dk, as_input(dk), as_input(dtaps));
       return;
     }
+    if (is_chebyshev) be.map(scale_by<T>{T(0.5)}, dtaps, as_input(dtaps));
     auto const rows = [](auto const& v) { return broadcast_axis(broadcast_axis(v, 0, 1), 0, 1); };
     adjoint(be, c, w.kernel, dw.kernel, rows(slice(swap_axes(w.k, 0, 1), 0, 0, n)), rows(as_input(dtaps)),
             [&](index_t, auto const& part, auto const& found) {
@@ -198,10 +210,12 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     check_weights(w, names);
     state<owns<B>> s;
     s.capacity = capacity < length ? capacity : length;
-    matrix<B> const c(digits(), s.capacity);
-    extents<4> const rows{a.x.ext[0], a.x.ext[1], c.history_rows(), channels};
-    s.input_rows = tensor<T, 4, space_t<B>>(be.memory(), rows);
-    s.output_rows = tensor<T, 4, space_t<B>>(be.memory(), rows);
+    auto const rows = [&](matrix<B> const& c) {
+      return tensor<T, 4, space_t<B>>(be.memory(),
+                                      extents<4>{a.x.ext[0], a.x.ext[1], c.history_rows(), channels});
+    };
+    s.input_rows = rows(input_matrix<B>(s.capacity));
+    s.output_rows = rows(output_matrix<B>(s.capacity));
     s.taps = tensor<T, 2, space_t<B>>(be.memory(), extents<2>{s.capacity, channels});
     auto frame = be.scope();
     make_taps(be, w, s.taps.view());
@@ -224,13 +238,13 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     }
     auto frame = be.scope();
     auto const v = be.template scratch<T>(a.x.ext), h = be.template scratch<T>(a.x.ext);
-    auto const remember = [&](tensor<T, 4, space_t<B>>& rows) {
-      return [&, to = rows.view()](auto& sub, matrix<B> const& c, int stage, auto const& from,
-                                   auto const& part) { c.remember(sub, stage, count, from, part(to)); };
+    auto const remember = [&](tensor<T, 4, space_t<B>>& rows, index_t n) {
+      return [to = rows.view(), n](auto& sub, matrix<B> const& c, int stage, auto const& from,
+                                   auto const& part) { c.remember(sub, stage, n, from, part(to)); };
     };
-    multiply_input(be, w, a.x, v, remember(s.input_rows));
+    multiply_input(be, w, a.x, v, remember(s.input_rows, count));
     between(s.capacity).prefill(be, taps_weight(stream_taps(s)), {as_input(v), {}, {}}, s.coefficients, h);
-    solve_output(be, w, as_input(h), y, remember(s.output_rows));
+    solve_output(be, w, as_input(h), y, remember(s.output_rows, count + shift));
     s.position = count;
   }
 
@@ -242,17 +256,24 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     check_weights(w, names);
     expects_value(a.x.ext[2] == 1, "causal_monarch: x", "one position along L", a.x.ext[2]);
     expect_room(a, s, 1);
-    matrix<B> const c(digits(), s.capacity);
     auto frame = be.scope();
     auto const v = be.template scratch<T>(a.x.ext), h = be.template scratch<T>(a.x.ext);
-    c.product_step(be, views<B>(w.input), s.position, a.x, s.input_rows.view(), v);
+    input_matrix<B>(s.capacity).product_step(be, views(w.input), s.position, a.x, s.input_rows.view(), v);
     between(s.capacity).step(be, taps_weight(stream_taps(s)), {as_input(v), {}, {}}, s.coefficients, h);
-    c.solve_step(be, views<B>(w.output), s.position, as_input(h), s.output_rows.view(), y);
+    output_matrix<B>(s.capacity)
+        .solve_step(be, views(w.output), s.position + shift, as_input(h), s.output_rows.view(), y);
     ++s.position;
   }
 
  private:
-  template <class B> using matrix = triangular_monarch<T, space_t<B>>;
+  template <class B>
+  using matrix = std::conditional_t<is_chebyshev, chebyshev_monarch_matrix<T, space_t<B>>,
+                                    triangular_monarch<T, space_t<B>>>;
+  /// Rows before the first: products of degrees below n have degree 2 n - 2, not 2 n - 1.
+  static constexpr index_t shift = is_chebyshev ? 1 : 0;
+  template <class B> matrix<B> input_matrix(index_t n) const { return {digits(), n, false}; }
+  template <class B> matrix<B> output_matrix(index_t n) const { return {digits(), n + shift, true}; }
+  channel_groups panels() const { return {channels, groups}; }
   static constexpr auto ignore = [](auto&&...) {};
 
   struct weight_names {
@@ -312,33 +333,28 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
   }
   template <class S> static auto stream_taps(S const& s) { return swap_axes(s.taps.cview(), 0, 1); }
 
-  template <class B> static auto views(array<reads<B>, T, 4> const (&w)[max_triangular_order]) {
-    typename matrix<B>::blocks_in v;
-    std::copy(w, w + max_triangular_order, v.of);
-    return v;
-  }
-  template <class B> static auto views_out(array<writes<B>, T, 4> const (&w)[max_triangular_order]) {
-    typename matrix<B>::blocks_out v;
+  template <class V> static auto views(V const (&w)[max_triangular_order]) {
+    typename triangular_monarch<T, typename V::space_type>::template digits_of<V> v;
     std::copy(w, w + max_triangular_order, v.of);
     return v;
   }
 
   /// keep for product and solve: copies the panels, in scratch.
-  template <class B, class Rows> static auto recorder(B& be, Rows& rows) {
-    return [&be, &rows](int a, in<B, T, 3> p) {
+  template <class B, class Rows> auto recorder(B& be, Rows& rows) const {
+    return [&be, &rows, n = order](int a, in<B, T, 3> p) {
+      if (a >= n) return;
       auto copy = be.template scratch<T>(p.ext);
       be.copy(p, copy);
       rows.of[a] = copy;
     };
   }
-  channel_groups panels() const { return {channels, groups}; }
   /// to = C2 x; keep(sub, C2, stage, panel, part) sees the inputs of the stages.
   template <class B, class Keep>
   void multiply_input(B& be, weights<reads<B>> const& w, in<B, T, 4> x, out<B, T, 4> to,
                       Keep const& keep) const {
     auto frame = be.scope();
-    matrix<B> const c(digits(), x.ext[2]);
-    auto const m = c.matrices(be, views<B>(w.input));
+    auto const c = input_matrix<B>(x.ext[2]);
+    auto const m = c.matrices(be, views(w.input));
     panels().template each_panel<T>(
         be, x.ext, 2 * c.padded(), [&]<class Sub>(Sub& sub, index_t g, auto const& part) {
           auto const v = c.product(sub, m, g, detail::padded_panel<Sub, T>(sub, part(x), c.padded()),
@@ -351,13 +367,13 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
   void solve_output(B& be, weights<reads<B>> const& w, in<B, T, 4> h, out<B, T, 4> y,
                     Keep const& keep) const {
     auto frame = be.scope();
-    matrix<B> const c(digits(), h.ext[2]);
-    auto const m = c.solvers(be, views<B>(w.output));
+    auto const c = output_matrix<B>(h.ext[2]);
+    auto const m = c.solvers(be, views(w.output));
     panels().template each_panel<T>(
         be, h.ext, 2 * c.padded(), [&]<class Sub>(Sub& sub, index_t g, auto const& part) {
-          auto const v = detail::padded_panel<Sub, T>(sub, part(h), c.padded());
+          auto const v = detail::padded_panel<Sub, T>(sub, part(h), c.padded(), shift);
           c.solve(sub, m, g, v, [&](int a, auto const& p) { keep(sub, c, a, p, part); });
-          sub.copy(as_input(slice(v, 1, 0, h.ext[2])), part(y));
+          sub.copy(as_input(slice(v, 1, shift, h.ext[2])), part(y));
         });
   }
   /// to (n,D) = the first n taps of the kernel, C1 k or k itself.
@@ -365,22 +381,23 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
     index_t const n = to.ext[0];
     auto const k = swap_axes(slice(w.k, 1, 0, n), 0, 1);  // (n,D)
     if (direct_kernel) return be.copy(k, to);
-    matrix<B> const c(digits(), n);
+    auto const c = input_matrix<B>(n);
     auto frame = be.scope();
-    auto const m = c.matrices(be, views<B>(w.kernel));
+    auto const m = c.matrices(be, views(w.kernel));
     panels().each(1, [&](index_t, index_t g, auto const& part) {
       auto inner = be.scope();
       auto const v = c.product(
           be, m, g, detail::padded_panel<B, T>(be, part(broadcast_axis(k, 0, 1)), c.padded()), ignore);
       be.copy(as_input(slice(v, 1, 0, n)), part(broadcast_axis(to, 0, 1)));
     });
+    if (is_chebyshev) be.map(scale_by<T>{T(0.5)}, to, as_input(to));
   }
   /// The adjoint of v = C x: dw += the gradient of the blocks, and give(head, part, dx of the part (B,n,C)).
   template <class B, class W, class DW, class Give>
   void adjoint(B& be, matrix<B> const& c, W const& w, DW const& dw, in<B, T, 4> x, in<B, T, 4> dv,
                Give const& give) const {
-    auto const m = c.matrices(be, views<B>(w));
-    auto const dm = c.zero_gradients(be, views<B>(w));
+    auto const m = c.matrices(be, views(w));
+    auto const dm = c.zero_gradients(be, views(w));
     panels().each(x.ext[1], [&](index_t h, index_t g, auto const& part) {
       auto frame = be.scope();
       typename matrix<B>::template digits_of<in<B, T, 3>> rows;
@@ -389,8 +406,12 @@ template <Compute T, evaluation How = evaluation::transform> struct causal_monar
       auto const upstream = detail::padded_panel<B, T>(be, part(fix_axis(dv, 1, h)), c.padded());
       give(h, part, as_input(slice(c.product_adjoint(be, m, g, rows, upstream, dm), 1, 0, x.ext[2])));
     });
-    c.add_gradients(be, views<B>(w), dm, views_out<B>(dw));
+    c.add_gradients(be, views(w), dm, views(dw));
   }
 };
+
+/// In the Chebyshev basis.
+template <class T, evaluation How = evaluation::transform>
+using chebyshev_monarch = causal_monarch<T, How, polynomial_basis::chebyshev>;
 
 }  // namespace smx

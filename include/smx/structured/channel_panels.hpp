@@ -45,11 +45,13 @@ struct channel_groups {
 
 namespace detail {
 
-/// p (B,n,C) in scratch with `rows` >= n rows, zeros behind.
-template <class B, class T> out<B, T, 3> padded_panel(B& be, in<B, T, 3> p, index_t rows) {
+/// p (B,n,C) in scratch with `rows` rows, from row `first` on; zeros before and behind.
+template <class B, class T> out<B, T, 3> padded_panel(B& be, in<B, T, 3> p, index_t rows, index_t first = 0) {
   auto q = be.template scratch<T>(extents<3>{p.ext[0], rows, p.ext[2]});
-  be.copy(p, slice(q, 1, 0, p.ext[1]));
-  if (p.ext[1] < rows) be.map(constant<T>{T(0)}, slice(q, 1, p.ext[1], rows - p.ext[1]));
+  index_t const last = first + p.ext[1];
+  be.copy(p, slice(q, 1, first, p.ext[1]));
+  if (first > 0) be.map(constant<T>{T(0)}, slice(q, 1, 0, first));
+  if (last < rows) be.map(constant<T>{T(0)}, slice(q, 1, last, rows - last));
   return q;
 }
 

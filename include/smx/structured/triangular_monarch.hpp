@@ -44,7 +44,9 @@ template <class T, class S> class triangular_monarch {
     digits_of<read<3>> reciprocal;  // each (G,s_a,d_a)
   };
 
-  triangular_monarch(monarch_digits const& factors, index_t rows) : order_(factors.size()) {
+  /// The last argument says what positions count from in other bases (chebyshev_monarch.hpp); powers have one
+  /// way.
+  triangular_monarch(monarch_digits const& factors, index_t rows, bool = false) : order_(factors.size()) {
     index_t s = 1;
     for (int a = 0; a < order_; ++a) {
       digit_[a] = factors[order_ - 1 - a];

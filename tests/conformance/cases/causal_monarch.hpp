@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  causal_monarch in the conformance suite.
+/// \file  causal_monarch, of powers and of Chebyshev polynomials, in the conformance suite.
 #pragma once
 
 #include <smx/mixers/causal_monarch.hpp>
 
-#include "tests/conformance/cases/triangular.hpp"
+#include "tests/conformance/cases/chebyshev.hpp"
 
-template <class T, smx::evaluation How> struct smx::testing::cases<smx::causal_monarch<T, How>> {
-  using M = causal_monarch<T, How>;
+template <class T, smx::evaluation How, smx::polynomial_basis Basis>
+struct smx::testing::cases<smx::causal_monarch<T, How, Basis>> {
+  using M = causal_monarch<T, How, Basis>;
+  static constexpr bool chebyshev = Basis == polynomial_basis::chebyshev;
   using blocks = test::triangular_blocks;
   /// As for the long convolution inside.
   static constexpr bool prefix_bits = false;
@@ -19,8 +21,9 @@ template <class T, smx::evaluation How> struct smx::testing::cases<smx::causal_m
         {{.channels = 3, .length = 1}, {{2, 1, 1, 3}}},
         {{.channels = 1, .length = 2}, {{1, 2, 2, 1}}},
         {{.channels = 3, .length = 7}, {{2, 1, 7, 3}}},
-        {{.channels = 5, .length = 12, .factors = {3, 4}}, {{2, 2, 12, 5}}},
-        {{.channels = 6, .length = 24, .order = 3, .factors = {2, 3, 4}, .groups = 2}, {{2, 1, 24, 6}}},
+        {{.channels = 5, .length = 12, .factors = {chebyshev ? 4 : 3, 4}}, {{2, 2, 12, 5}}},
+        {{.channels = 6, .length = 24, .order = 3, .factors = {chebyshev ? 3 : 2, 3, 4}, .groups = 2},
+         {{2, 1, 24, 6}}},
         {{.channels = 2, .length = 36, .order = 4}, {{2, 1, 36, 2}}},
         {{.channels = 17, .length = 33}, {{1, 2, 33, 17}}},
         {{.channels = 3, .length = 101, .direct_kernel = true}, {{1, 1, 101, 3}}},
@@ -47,13 +50,14 @@ template <class T, smx::evaluation How> struct smx::testing::cases<smx::causal_m
   static void oracle(M const& m, host_weights<M> const& w, host_inputs<M> const& x,
                      view<double, 4, host_space> y, view<double, 4, host_space> bound) {
     index_t const n = y.ext[2], width = m.channels / m.groups;
+    test::chebyshev_products const fold(m.digits());
     for (index_t g = 0; g < m.groups; ++g) {
       blocks const c0(m.digits(), w.output, g), c2(m.digits(), w.input, g);
-      auto const dense0 = c0.dense(n), dense2 = c2.dense(n);
+      auto const dense0 = c0.dense(chebyshev ? n + 1 : n), dense2 = c2.dense(n);
       for (index_t d = g * width; d < (g + 1) * width; ++d) {
         numbers taps = kernel_row(m, w, d), taps_size;
         taps.resize(static_cast<std::size_t>(n));
-        double taps_terms = 0;
+        double terms = c2.terms() + (chebyshev ? 2 * fold.order() : 0);
         if (m.direct_kernel) {
           for (double one : taps) taps_size.push_back(std::fabs(one));
         } else {
@@ -61,23 +65,34 @@ template <class T, smx::evaluation How> struct smx::testing::cases<smx::causal_m
           auto const dense1 = c1.dense(n);
           taps_size = test::times(dense1, taps, true);
           taps = test::times(dense1, taps);
-          taps_terms = c1.terms();
+          terms += c1.terms() + (chebyshev ? 2 * fold.order() : 0);
         }
         for (index_t b = 0; b < y.ext[0]; ++b)
           for (index_t h = 0; h < y.ext[1]; ++h) {
             numbers const u = values(fix_axis(fix_axis(fix_axis(x.x, 3, d), 1, h), 0, b)),
-                          v = test::times(dense2, u), v_size = test::times(dense2, u, true),
-                          out = test::substituted(dense0, test::convolved(taps, v));
-            numbers size = test::convolved(taps_size, v_size), error(size.size());
-            double const transform = bound_of(n) * test::norm1(taps_size) * test::norm2(v_size);
-            for (std::size_t i = 0; i < size.size(); ++i)
-              error[i] = transform + (c2.terms() + taps_terms) * size[i];
+                          v = test::times(dense2, u);
+            numbers v_size = test::times(dense2, u, true), k_size = taps_size, out;
+            if constexpr (chebyshev) {
+              out = test::substituted(dense0, fold.product(taps, v, m.direct_kernel));
+              v_size = fold.single(v_size);
+              if (!m.direct_kernel) k_size = scaled(fold.single(k_size), 0.5);
+            } else {
+              out = test::substituted(dense0, test::convolved(taps, v));
+            }
+            numbers size = test::convolved(k_size, v_size), error(size.size());
+            double const transform = bound_of(n) * test::norm1(k_size) * test::norm2(v_size);
+            for (std::size_t i = 0; i < size.size(); ++i) error[i] = transform + terms * size[i];
+            if (chebyshev) {
+              size.insert(size.begin(), 0), error.insert(error.begin(), 0);
+              fold.unfold_error(size, error);
+            }
             size.resize(static_cast<std::size_t>(c0.size()));
             error.resize(size.size());
             error = c0.solve_error(size, error);
             for (index_t i = 0; i < n; ++i) {
-              y(b, h, i, d) = out[static_cast<std::size_t>(i)];
-              bound(b, h, i, d) = error[static_cast<std::size_t>(i)];
+              auto const at = static_cast<std::size_t>(chebyshev ? i + 1 : i);
+              y(b, h, i, d) = out[at];
+              bound(b, h, i, d) = error[at];
             }
           }
       }
@@ -96,6 +111,7 @@ template <class T, smx::evaluation How> struct smx::testing::cases<smx::causal_m
                               std::vector<numbers>& dx) {
     index_t const n = dy.ext[2], width = m.channels / m.groups;
     double const root = std::sqrt(static_cast<double>(n));
+    test::chebyshev_products const fold(m.digits());
     tensor<double, 4> d_x(dy.ext);
     numbers d_k(static_cast<std::size_t>(m.channels * m.length));
     numbers group[3] = {numbers(static_cast<std::size_t>(m.groups)), {}, {}};
@@ -104,9 +120,11 @@ template <class T, smx::evaluation How> struct smx::testing::cases<smx::causal_m
       auto const G = static_cast<std::size_t>(g);
       blocks const c0(m.digits(), w.output, g), c2(m.digits(), w.input, g),
           c1(m.digits(), m.direct_kernel ? w.input : w.kernel, g);
-      double const n0 = c0.norm(), i0 = c0.inverse_norm(), n2 = c2.norm(),
-                   n1 = m.direct_kernel ? 1 : c1.norm();
-      double const error = 2 * (c0.solve_terms() + c1.terms() + c2.terms() + bound_of(n) * root) +
+      double const folded = chebyshev ? fold.norm() : 1, unfolded = chebyshev ? fold.inverse_norm() : 1;
+      double const n0 = c0.norm(), i0 = unfolded * c0.inverse_norm(), n2 = folded * c2.norm(),
+                   n1 = m.direct_kernel ? 1 : folded * c1.norm();
+      double const error = 2 * (c0.solve_terms() + c1.terms() + c2.terms() + bound_of(n) * root +
+                                (chebyshev ? fold.unfold_terms() + 4 * fold.order() : 0)) +
                            static_cast<double>(dy.ext[0] * dy.ext[1] * width * n);
       for (index_t d = g * width; d < (g + 1) * width; ++d) {
         double const k = test::norm2(kernel_row(m, w, d)), taps = root * n1 * k;
