@@ -82,11 +82,8 @@ trap 'rm -f "$log"' EXIT
 torch_python=.venv-peers/bin/python
 if [ "$peers" = yes ] && ! "$torch_python" -c 'import torch' 2>/dev/null; then
   smx_say "installing torch into .venv-peers (minutes)"
-  # The index of CPU builds is a tenth of the download; where it cannot be reached, PyPI's build serves as well.
-  if ! { "$python" -m venv .venv-peers && "$torch_python" -m pip install --quiet --disable-pip-version-check numpy &&
-    { "$torch_python" -m pip install --quiet --disable-pip-version-check --retries 0 --timeout 20 \
-        --index-url https://download.pytorch.org/whl/cpu torch ||
-      "$torch_python" -m pip install --quiet --disable-pip-version-check torch; } &&
+  if ! { "$python" -m venv .venv-peers &&
+    "$torch_python" -m pip install --quiet --disable-pip-version-check numpy torch &&
     "$torch_python" -c 'import torch'; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     smx_fail "torch could not be installed; the messages are above"

@@ -61,7 +61,7 @@ options_for() {
 native="-DSMX_ARCH_FLAGS=-march=native -DSMX_TEST_ISA="
 if [ "$quick" = yes ]; then
   presets=(release)
-  options_for() { echo "-DSMX_TEST_PARTS=$units;architecture;scripts;compile_fail"; }
+  options_for() { echo "-DSMX_TEST_PARTS=$units;architecture;scripts;docs;compile_fail"; }
 elif [ ${#presets[@]} -gt 0 ]; then
   options_for() { echo "-DSMX_TEST_PARTS=all"; }
 else

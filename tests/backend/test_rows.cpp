@@ -133,6 +133,20 @@ struct patterned_mask {
   smx::index_range keys(index_t, index_t, smx::index_range, index_t count) const { return {0, count}; }
 };
 
+/// The keys i - 3 to i: rows see nothing before their range.
+struct band_mask {
+  static constexpr bool causal = true;
+  friend constexpr bool operator==(band_mask const&, band_mask const&) = default;
+  bool allow(index_t, index_t, index_t i, index_t j) const { return j <= i && j >= i - 3; }
+  smx::tile_class tile(index_t, index_t, smx::index_range rows, smx::index_range keys) const {
+    bool const full = keys.last - 1 <= rows.first && keys.first >= rows.last - 4;
+    return full ? smx::tile_class::full : smx::tile_class::partial;
+  }
+  smx::index_range keys(index_t, index_t, smx::index_range rows, index_t count) const {
+    return {std::max(index_t(0), rows.first - 3), std::min(count, rows.last)};
+  }
+};
+
 static_assert(smx::Mask<patterned_mask> && patterned_mask{} == patterned_mask{});
 
 template <class T> struct soft { std::vector<double> y, lse, y_bound, lse_bound; };
@@ -208,6 +222,8 @@ TEMPLATE_TEST_CASE("softmax: full, causal with an origin, and a mask of everythi
       check_softmax<T>(smx::causal_mask{3}, {1, 1, 7, 2}, x, how);
       check_softmax<T>(smx::causal_mask{-3}, {}, x, how);  // the first rows see nothing
       check_softmax<T>(patterned_mask{}, {1, 3, 2, 5}, x, how);
+      check_softmax<T>(band_mask{}, {0, 0, n / 2, 0}, x, how);
+      check_softmax<T>(band_mask{}, {0, 0, n + 1, 3}, x, how);  // up to all of the keys lie before the range
     }
 }
 
@@ -237,6 +253,7 @@ TEMPLATE_TEST_CASE("softmax: -inf scores weigh nothing, a row of them is empty, 
     x({0, 0, 3, n - 1}) = std::numeric_limits<T>::quiet_NaN();
     x({0, 0, 4, n / 2}) = std::numeric_limits<T>::infinity();
     check_softmax<T>(smx::full_mask{}, {}, x, order::rows);
+    check_softmax<T>(patterned_mask{}, {}, x, order::rows);  // what is hidden stays 0 beside a NaN
     CHECK(softmax_of(smx::full_mask{}, score_origin{}, x).lse[1] == -infinity);
   }
 }

@@ -10,7 +10,7 @@
 ///
 /// Cost: O(L log L) a channel (structured/ring_transform.hpp); exact: O(L log^2 L); a step: O(log^2 L)
 /// amortised on the CPU. Memory: spectra of 2 M >= 2 L numbers a channel, prepared once for many inputs
-/// (prepare) or by every forward.
+/// (prepare) or by every forward; the tape keeps them for backward.
 ///
 /// Rounding. A transform mixes all positions: with u the unit roundoff and p stages of radix d, every output
 /// is within rounding_bound(L) ||k||_1 ||v||_2 of the exact sum (no entry of a spectrum exceeds ||k||_1), and
@@ -67,7 +67,8 @@ struct long_convolution {
     array<A, T, 1> skip;   // (D)
   };
   template <class A> struct inputs { array<A, T, 4> x, pre, post; };  // (B,H,L,D)
-  template <class A> struct tape {};
+  /// The kernels' spectra, which backward needs as well.
+  template <class A> struct tape { array<A, T, 1> storage; };
   template <class A> using state = convolution_stream<A, T>;
   /// Kernels prepared for inputs of one length: pass it to apply as often as wanted.
   template <class A> struct prepared {
@@ -90,7 +91,9 @@ struct long_convolution {
     f("post", x.post...);
   }
   template <class X> extents<4> output_extents(X const& x) const { return x.x.extents(); }
-  template <class B> tape<writes<B>> make_tape(B&, inputs<reads<B>> const&) const { return {}; }
+  template <class B> tape<writes<B>> make_tape(B& be, inputs<reads<B>> const& a) const {
+    return {be.template scratch<T>(extents<1>{storage_size(be, transform_shape(a.x.ext[2]))})};
+  }
 
   /// |error| of an output, and what the future leaves in a past row, over ||k||_1 ||v||_2 (skip and k_rev
   /// counted in k).
@@ -120,22 +123,29 @@ struct long_convolution {
   }
 
   template <class B>
-  void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
+  void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
     check(a, y.ext, "long_convolution: y");
     check_weights(w);
     convolution_shape const s = shape(a.x.ext[2]);
+    bool const record = t.storage.size() != 0;
+    if (record) {
+      check_tape(be, a, t);
+      prepare_into(be, transform_shape(a.x.ext[2]), w, t.storage);
+    }
     auto frame = be.scope();
+    if (record && !s.exact) return run(be, s, t.storage, a, y);
     auto const storage = be.template scratch<T>(extents<1>{storage_size(be, s)});
     prepare_into(be, s, w, storage);
     run(be, s, storage, a, y);
   }
 
   template <class B>
-  void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
+  void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
     check(a, dy.ext, "long_convolution: dy");
     check_weights(w);
+    check_tape(be, a, t);
     check_gradients(dw);
     expects_extents("long_convolution: dx", dx.x.ext, a.x.ext);
     expects_extents("long_convolution: dpre", dx.pre.ext, a.pre.ext);
@@ -146,11 +156,9 @@ struct long_convolution {
                   "long_convolution: dx, dpre, dpost: expected memory apart from x and dy, got an overlap");
         },
         dx);
-    convolution_shape s = shape(a.x.ext[2]);
-    s.exact = false;  // a promise about y alone
+    convolution_shape const s = transform_shape(a.x.ext[2]);
+    in<B, T, 1> const storage = t.storage;
     auto frame = be.scope();
-    auto const storage = be.template scratch<T>(extents<1>{storage_size(be, s)});
-    prepare_into(be, s, w, storage);
     if (tuned(be, convolution_backward_call<T, space_t<B>>{s, storage, a.x, a.pre, a.post, dy, dw.k, dw.k_rev,
                                                            dw.skip, dx.x, dx.pre, dx.post}))
       return;
@@ -222,6 +230,15 @@ struct long_convolution {
     expects_value(taps <= length || truncate, "long_convolution: taps",
                   "no more than the length of x (or truncate)", taps);
     return {length, channels, taps < length ? taps : length, Kind, How == evaluation::exact};
+  }
+  /// What backward runs on: exactness is a promise about y alone.
+  convolution_shape transform_shape(index_t length) const {
+    convolution_shape s = shape(length);
+    s.exact = false;
+    return s;
+  }
+  template <class B> void check_tape(B& be, inputs<reads<B>> const& a, tape<writes<B>> const& t) const {
+    expects_extents("long_convolution: tape", t.storage.ext, {storage_size(be, transform_shape(a.x.ext[2]))});
   }
   template <class X> void check(X const& a, extents<4> const& y, char const* y_name) const {
     expects_extents("long_convolution: x", a.x.ext, {-1, -1, -1, channels});

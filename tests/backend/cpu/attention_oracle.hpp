@@ -93,6 +93,30 @@ struct head_masks {
   index_range keys(index_t b, index_t h, index_range r, index_t n) const { return at(h).keys(b, h, r, n); }
 };
 
+/// What kernels are given: `of` for one batch entry and its heads from `first` on, head n asked as n - first.
+/// Asked about any others it says the opposite.
+template <class M> struct addressed_mask {
+  static constexpr bool causal = M::causal;
+  static constexpr index_t batch = 2, first = 3;
+  M of;
+  index_t heads = 1;
+  friend bool operator==(addressed_mask const&, addressed_mask const&) = default;
+
+  bool right(index_t b, index_t h) const { return b == batch && h >= first && h < first + heads; }
+  bool allow(index_t b, index_t h, index_t i, index_t j) const {
+    return right(b, h) ? of.allow(0, h - first, i, j) : !of.allow(0, 0, i, j);
+  }
+  tile_class tile(index_t b, index_t h, index_range r, index_range k) const {
+    if (right(b, h)) return of.tile(0, h - first, r, k);
+    tile_class const what = of.tile(0, 0, r, k);
+    return what == tile_class::full ? tile_class::empty
+                                    : (what == tile_class::empty ? tile_class::full : what);
+  }
+  index_range keys(index_t b, index_t h, index_range r, index_t n) const {
+    return right(b, h) ? of.keys(0, h - first, r, n) : index_range{0, n};
+  }
+};
+
 /// Rectangles of 50 x 70 that are empty, full or random; some rows see nothing.
 inline table_mask random_mask(std::mt19937& gen, index_t queries, index_t keys) {
   auto table = std::make_shared<std::vector<char>>(static_cast<std::size_t>(queries * keys));

@@ -57,11 +57,13 @@ inputs<T> random_inputs(std::mt19937& gen, index_t lq, index_t lk, index_t dk, i
 template <class T, class M> void run_forward(inputs<T>& x, double scale, M const& mask, index_t heads = 1) {
   index_t const lq = x.q.rows / heads;
   scratch<T> z(kernels::attention_scratch<T>(x.q.cols, x.v.cols));
+  using addressed = test::addressed_mask<M>;
   for (index_t h = 0; h < heads; ++h) {
-    kernels::attention_shape const d{lq, x.k.rows, x.q.cols, x.v.cols, scale, 0, h, 1};
-    kernels::attention_forward<T>(d, mask, rows(x.q, lq).head(h), rows(x.k), rows(x.v), rows(x.o, lq).head(h),
-                                  x.lse.data.data() + h * lq * x.lse.stride, x.lse.stride, 0,
-                                  kernels::attention_panels<T>(lq), z.get());
+    kernels::attention_shape const d{
+        lq, x.k.rows, x.q.cols, x.v.cols, scale, addressed::batch, addressed::first + h, 1};
+    kernels::attention_forward<T>(d, addressed{mask, heads}, rows(x.q, lq).head(h), rows(x.k), rows(x.v),
+                                  rows(x.o, lq).head(h), x.lse.data.data() + h * lq * x.lse.stride,
+                                  x.lse.stride, 0, kernels::attention_panels<T>(lq), z.get());
   }
 }
 
@@ -71,11 +73,13 @@ gradients<T> run_backward(inputs<T> const& x, double scale, M const& mask, index
   index_t const lq = x.q.rows / heads;
   gradients<T> g{matrix<T>(x.q.rows, x.q.cols, gap), matrix<T>(x.k.rows, x.k.cols, gap),
                  matrix<T>(x.v.rows, x.v.cols, gap)};
-  kernels::attention_shape const d{lq, x.k.rows, x.q.cols, x.v.cols, scale, 0, 0, heads};
+  using addressed = test::addressed_mask<M>;
+  kernels::attention_shape const d{lq,    x.k.rows,         x.q.cols,         x.v.cols,
+                                   scale, addressed::batch, addressed::first, heads};
   scratch<T> z(kernels::attention_backward_scratch<T>(lq, heads, x.q.cols, x.v.cols));
-  kernels::attention_backward<T>(d, mask, rows(x.q, lq), rows(x.k), rows(x.v), rows(x.o, lq),
-                                 x.lse.data.data(), x.lse.stride, lq * x.lse.stride, rows(x.dout, lq),
-                                 rows(g.dq, lq), rows(g.dk), rows(g.dv), first,
+  kernels::attention_backward<T>(d, addressed{mask, heads}, rows(x.q, lq), rows(x.k), rows(x.v),
+                                 rows(x.o, lq), x.lse.data.data(), x.lse.stride, lq * x.lse.stride,
+                                 rows(x.dout, lq), rows(g.dq, lq), rows(g.dk), rows(g.dv), first,
                                  last < 0 ? kernels::attention_key_blocks<T>(x.k.rows) : last, z.get());
   return g;
 }
@@ -170,7 +174,8 @@ TEMPLATE_TEST_CASE("attention_backward: heads of a group add up", "[cpu][attenti
   std::mt19937 gen(3);
   index_t const lq = 130, lk = 150, dk = 24, dv = 17, heads = 3;
   auto x = random_inputs<T>(gen, lq, lk, dk, dv, heads);
-  causal_mask const mask{lk - lq};
+  test::head_masks mask;  // another for each head
+  for (index_t h = 0; h < heads; ++h) mask.of.push_back(test::random_mask(gen, lq, lk));
   run_forward(x, 0.3, mask, heads);
   auto const all = run_backward(x, 0.3, mask, heads);
   matrix<T> dk_sum(lk, dk), dv_sum(lk, dv);
@@ -181,7 +186,7 @@ TEMPLATE_TEST_CASE("attention_backward: heads of a group add up", "[cpu][attenti
     inputs<T> const one{
         part_of(x.q, h * lq, lq),  x.k, x.v, part_of(x.dout, h * lq, lq), part_of(x.o, h * lq, lq),
         part_of(x.lse, h * lq, lq)};
-    auto const g = run_backward(one, 0.3, mask);
+    auto const g = run_backward(one, 0.3, mask.at(h));
     for (index_t i = 0; i < lq; ++i)
       for (index_t c = 0; c < dk; ++c) REQUIRE(all.dq(h * lq + i, c) == g.dq(i, c));
     for (index_t j = 0; j < lk; ++j) {
@@ -336,5 +341,20 @@ TEMPLATE_TEST_CASE("attention_backward: rows without keys and extreme scores", "
       CAPTURE(s);
       CHECK(bad == 0);
     }
+  }
+  SECTION("a row all of whose scores are -inf has no gradient and gives none") {
+    auto x = random_inputs<T>(gen, l, l, 1, d);
+    for (index_t i = 0; i < l; ++i)
+      x.q(i, 0) = i == l / 2 ? T(-1) : T(2), x.k(i, 0) = std::numeric_limits<T>::lowest();
+    for (index_t c = 0; c < d; ++c) x.dout(l / 2, c) = T(0);  // its scores are +inf
+    run_forward(x, 1.5, full_mask{});
+    auto const g = run_backward(x, 1.5, full_mask{});
+    index_t wrong = 0;
+    for (index_t i = 0; i < l; ++i) {
+      wrong += i != l / 2 && !(x.lse(i, 0) == -std::numeric_limits<T>::infinity() && g.dq(i, 0) == T(0));
+      wrong += g.dk(i, 0) != T(0);
+      for (index_t c = 0; c < d; ++c) wrong += g.dv(i, c) != T(0);
+    }
+    CHECK(wrong == 0);
   }
 }

@@ -30,17 +30,19 @@ result<T> forward(matrix<T> const& q, matrix<T> const& k, matrix<T> const& v, do
                   index_t gap = 0, bool one_by_one = false) {
   result<T> r{matrix<T>(q.rows, v.cols, gap), matrix<T>(q.rows, 1, gap)};
   r.o.fill(T(55));
-  attention_shape const d{q.rows, k.rows, q.cols, v.cols, scale, 0, 0, 1};
+  using addressed = test::addressed_mask<M>;
+  attention_shape const d{q.rows, k.rows, q.cols, v.cols, scale, addressed::batch, addressed::first, 1};
+  addressed const at{mask};
   index_t const panels = attention_panels<T>(q.rows);
   // NaN: nobody may rely on what is in scratch.
   std::vector<T> z(static_cast<std::size_t>(attention_scratch<T>(q.cols, v.cols)) + 16,
                    std::numeric_limits<T>::quiet_NaN());
   T* const aligned = z.data() + (64 - reinterpret_cast<std::uintptr_t>(z.data()) % 64) % 64 / sizeof(T);
   for (index_t p = panels; p > 0 && one_by_one; --p)
-    attention_forward<T>(d, mask, rows(q), rows(k), rows(v), rows(r.o), r.lse.data.data(), r.lse.stride,
-                         p - 1, p, aligned);
+    attention_forward<T>(d, at, rows(q), rows(k), rows(v), rows(r.o), r.lse.data.data(), r.lse.stride, p - 1,
+                         p, aligned);
   if (!one_by_one)
-    attention_forward<T>(d, mask, rows(q), rows(k), rows(v), rows(r.o), r.lse.data.data(), r.lse.stride, 0,
+    attention_forward<T>(d, at, rows(q), rows(k), rows(v), rows(r.o), r.lse.data.data(), r.lse.stride, 0,
                          panels, aligned);
   return r;
 }

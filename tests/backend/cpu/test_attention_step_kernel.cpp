@@ -32,10 +32,12 @@ result<T> step(matrix<T> const& q, matrix<T> const& k, matrix<T> const& v, doubl
   std::vector<T> z(static_cast<std::size_t>(kernels::attention_step_scratch<T>(heads, q.cols, v.cols)) + 17,
                    std::numeric_limits<T>::quiet_NaN());
   T* const aligned = z.data() + (64 - reinterpret_cast<std::uintptr_t>(z.data()) % 64) % 64 / sizeof(T);
-  kernels::attention_shape const d{1, k.rows, q.cols, v.cols, scale, 0, 0, heads};
-  kernels::attention_step<T>(d, mask, {q.data.data(), 0, q.stride}, {k.data.data(), k.stride, 0},
-                             {v.data.data(), v.stride, 0}, {r.o.data.data(), 0, r.o.stride},
-                             r.lse.data.data(), r.lse.stride, aligned);
+  using addressed = test::addressed_mask<M>;
+  kernels::attention_shape const d{1,     k.rows,           q.cols,           v.cols,
+                                   scale, addressed::batch, addressed::first, heads};
+  kernels::attention_step<T>(d, addressed{mask, heads}, {q.data.data(), 0, q.stride},
+                             {k.data.data(), k.stride, 0}, {v.data.data(), v.stride, 0},
+                             {r.o.data.data(), 0, r.o.stride}, r.lse.data.data(), r.lse.stride, aligned);
   return r;
 }
 
