@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention under the masks that the conformance suite does not run, and under masks that differ from batch
 // entry to batch entry: forward equals the dense oracle, gradients those of the reference.
+#include <atomic>
+
 #include <smx/backend/cpu.hpp>
 #include <smx/testing/laws/forward.hpp>
 #include <smx/testing/laws/gradients.hpp>
@@ -25,6 +27,45 @@ template <class MaskType> void check(testing::example<attention<T, MaskType>> co
   passes("reference", testing::on_reference<M>());
   passes("cpu", testing::runner<M>::on([] { return cpu(2); }));
 }
+/// A mask that counts the questions that are none: entries outside the scores, tiles without entries.
+struct strict_mask {
+  static constexpr bool causal = false;
+  index_t queries = 0, keys_ = 0;
+  std::atomic<int>* wrong = nullptr;
+  friend bool operator==(strict_mask const&, strict_mask const&) = default;
+
+  bool allow(index_t b, index_t h, index_t i, index_t j) const {
+    return valid(b, h, {i, i + 1}, {j, j + 1}), sees(i, j);
+  }
+  tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
+    valid(b, h, rows, keys);
+    index_t seen = 0;
+    for (index_t i = rows.first; i < rows.last; ++i)
+      for (index_t j = keys.first; j < keys.last; ++j) seen += sees(i, j) ? 1 : 0;
+    if (seen == 0) return tile_class::empty;
+    return seen == (rows.last - rows.first) * (keys.last - keys.first) ? tile_class::full
+                                                                       : tile_class::partial;
+  }
+  index_range keys(index_t b, index_t h, index_range rows, index_t count) const {
+    valid(b, h, rows, {0, count});
+    index_range hull{count, 0};
+    for (index_t i = rows.first; i < rows.last; ++i)
+      for (index_t j = 0; j < count; ++j)
+        if (sees(i, j)) hull = {std::min(hull.first, j), std::max(hull.last, j + 1)};
+    return hull.first < hull.last ? hull : index_range{0, 0};
+  }
+
+ private:
+  static bool sees(index_t i, index_t j) {  // many rows see nothing; holes of many tiles
+    return i % 130 < 60 && (j / 200) % 2 == (i / 130) % 2 && (i + j) % 3 != 0;
+  }
+  void valid(index_t b, index_t h, index_range rows, index_range keys) const {
+    bool const fine = 0 <= b && b < 2 && 0 <= h && h < 2 && 0 <= rows.first && rows.first < rows.last &&
+                      rows.last <= queries && 0 <= keys.first && keys.first < keys.last && keys.last <= keys_;
+    if (!fine) ++*wrong;
+  }
+};
+
 template <class MaskType> void check_examples() {
   for (auto const& e : testing::cases<attention<T, MaskType>>::examples()) check<MaskType>(e);
 }
@@ -35,6 +76,18 @@ TEMPLATE_TEST_CASE("attention under a mask equals the dense formula", "", band_m
                    causal_then_full_mask, padding_mask, lookahead_mask, (and_mask<dilated_mask, band_mask>),
                    (or_mask<packed_mask, prefix_mask>)) {
   check_examples<TestType>();
+}
+
+TEST_CASE("masks are asked about entries of the scores, and about no empty tile") {
+  struct shape {
+    index_t queries, keys;
+  };
+  for (shape n : {shape{300, 500}, shape{1, 7}, shape{70, 1}, shape{500, 130}}) {
+    std::atomic<int> wrong = 0;
+    std::vector<extents<4>> const ext{{2, 2, n.queries, 4}, {2, 1, n.keys, 4}, {2, 1, n.keys, 3}};
+    check<strict_mask>({{.mask = {n.queries, n.keys, &wrong}}, ext});
+    CHECK(wrong == 0);
+  }
 }
 
 TEST_CASE("masks that differ from batch entry to batch entry") {
