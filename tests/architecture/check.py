@@ -40,7 +40,7 @@ ALLOWED = {
     "cpu": {"core", "backend", "cpu"},
     "cuda": {"core", "backend", "cuda"},
     "nn": {"core", "backend", "structured", "mixers", "nn"},
-    "values": {"core", "backend", "structured", "mixers", "values"},
+    "values": {"core", "io", "backend", "structured", "mixers", "values"},
     "umbrella": {"core", "io", "backend", "structured", "mixers", "nn", "values", "umbrella"},
     "testing": {"core", "io", "backend", "structured", "mixers", "nn", "values", "testing", "umbrella"},
     "program": set(layer for _, layer in LAYERS),

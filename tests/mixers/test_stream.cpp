@@ -76,3 +76,32 @@ TEST_CASE("a stream refuses what does not fit and stays as it was", "[mixers][st
   CHECK_THROWS_AS(s.step(rows(x, 3, 1), rows(x, 3, 1), rows(x, 3, 1)), precondition_error);
   CHECK_THROWS_AS(s.step(rows(x, 3, 1), rows(x, 3, 1), rows(x, 3, 1), x), precondition_error);
 }
+
+TEST_CASE("a stream branches and forgets, and goes on with the same bits", "[mixers][stream]") {
+  reference_backend be;
+  causal_attention const m;
+  auto const x = numbers(be, 1);
+  auto const step = [&](auto& s, index_t t) {
+    return values(s.step(rows(x, t, 1), rows(x, t, 1), rows(x, t, 1)).cview());
+  };
+  stream s(be, m, {}, count);
+  CHECK_THROWS_WITH(s.state(), test::contains("stream: state: expected a prefill or a step before"));
+  auto fresh = s.clone();  // of nothing
+  CHECK(fresh.position() == 0);
+  step(s, 0), step(s, 1);
+  auto branch = s.clone();
+  CHECK(branch.position() == 2);
+  CHECK(branch.bytes() == s.bytes());
+  auto const third = step(s, 2);
+  step(branch, 5);
+  branch.truncate(2);
+  CHECK(branch.position() == 2);
+  CHECK(step(branch, 2) == third);
+  stream later(be, m, {}, clone_state(be, s.state()));
+  CHECK(later.position() == 3);
+  CHECK(later.capacity() == count);
+  CHECK(step(later, 3) == step(s, 3));
+  CHECK_THROWS_WITH(s.truncate(5), test::contains("stream: length: expected 0 to the tokens so far"));
+  CHECK(s.position() == 4);
+  CHECK(values(fresh.step(rows(x, 0, 1), rows(x, 0, 1), rows(x, 0, 1)).cview()) == values(rows(x, 0, 1)));
+}

@@ -109,11 +109,11 @@ template <class T, class S> struct convolution_backward_call {
 };
 
 /// The memory of a stream of at most shape.length further positions for `batch` sequences: prepared kernel
-/// and rows.
+/// and rows; and a number above 1 that tells apart how they are laid out.
 template <class T> struct convolution_stream_storage_call {
   convolution_shape shape;
   index_t batch;
-  index_t *kernel, *rows;
+  index_t *kernel, *rows, *layout;
 };
 
 /// Prepares a stream; x (B,H,P,D), if not empty, are the positions before its first one, gated by `pre`.

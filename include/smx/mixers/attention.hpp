@@ -56,7 +56,17 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   /// The keys and values of `length` tokens, of at most k.extents()[2].
   template <class A> struct state {
     array<A, T, 4> k, v;  // (B,Hkv,capacity,D or E)
-    index_t length = 0;
+    index_t length = 0, capacity = 0;
+
+    template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
+      f("k", s.k...);
+      f("v", s.v...);
+    }
+    template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
+      f("length", s.length...);
+      f("capacity", s.capacity...);
+    }
+    index_t tokens() const { return length; }
 
     std::size_t bytes() const { return k.bytes() + v.bytes(); }
   };
@@ -157,7 +167,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
       e[2] = capacity;
       return tensor<T, 4, space_t<B>>(be.memory(), e);
     };
-    return {cache(x.k.extents()), cache(x.v.extents()), 0};
+    return {cache(x.k.extents()), cache(x.v.extents()), 0, capacity};
   }
 
   /// Appends the keys and values of x and answers its queries.
@@ -178,6 +188,13 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
     auto const seen = [&](auto const& cache) { return slice(cache.cview(), 2, 0, s.length + count); };
     later.forward(be, w, inputs<reads<B>>{x.q, seen(s.k), seen(s.v)}, {}, y);
     s.length += count;
+  }
+
+  /// Forgets all but the first `length` tokens.
+  template <class S> void truncate(S& s, index_t length) const requires(about.streaming) {
+    expects_value(length >= 0 && length <= s.length, "attention: length", "0 to the tokens of the state",
+                  length);
+    s.length = length;
   }
 
   /// One token: extents of 1 along L.

@@ -20,6 +20,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include <smx/mixers/causal_monarch_state.hpp>
 #include <smx/mixers/long_convolution.hpp>
 #include <smx/structured/channel_panels.hpp>
 #include <smx/structured/chebyshev_monarch.hpp>
@@ -77,16 +78,7 @@ struct causal_monarch {
     array<A, T, 2> taps;
     typename convolution::template tape<A> spectra;
   };
-  template <class A> struct state {
-    array<A, T, 2> taps;                     // C1 k: (capacity,D)
-    array<A, T, 4> input_rows, output_rows;  // (B,H,R,D)
-    typename convolution::template state<A> coefficients;
-    index_t capacity = 0, position = 0;
-
-    std::size_t bytes() const {
-      return taps.bytes() + input_rows.bytes() + output_rows.bytes() + coefficients.bytes();
-    }
-  };
+  template <class A> using state = causal_monarch_state<A, T>;
 
   /// The digits of a position, top digit first.
   monarch_digits digits() const {
@@ -222,6 +214,11 @@ struct causal_monarch {
     s.coefficients =
         between(s.capacity).make_state(be, taps_weight(stream_taps(s)), {a.x, {}, {}}, s.capacity);
     return s;
+  }
+
+  /// The memory of a state whose counters come from a file; see load_state.
+  template <class B> void take_memory(B& be, inputs<reads<B>> const& a, state<owns<B>>& s) const {
+    s.take_memory(be, a.x.ext[0] * a.x.ext[1], channels);
   }
 
   /// The outputs of the positions of x, which follow those that the state has seen.

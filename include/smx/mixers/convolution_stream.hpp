@@ -19,7 +19,20 @@ template <class A, class T> struct convolution_stream {
   index_t position = 0;   ///< positions so far
   index_t prefix = 0;     ///< of these, those that begin took in
   index_t taps = 0;       ///< of the kernels
+  index_t layout = 0;     ///< of the arrays: 0 before begin, 1 the plain one, else the backend's
 
+  template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
+    f("kernel", s.kernel...);
+    f("rows", s.rows...);
+  }
+  template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
+    f("capacity", s.capacity...);
+    f("position", s.position...);
+    f("prefix", s.prefix...);
+    f("taps", s.taps...);
+    f("layout", s.layout...);
+  }
+  index_t tokens() const { return position; }
   std::size_t bytes() const { return kernel.bytes() + rows.bytes(); }
 
   void expect_room(index_t count) const {
@@ -29,15 +42,10 @@ template <class A, class T> struct convolution_stream {
 
   /// Takes memory for the positions that follow the prefix x (B,H,P,D), P = 0 for none, gated by pre.
   template <class B> void begin(B& be, in<B, T, 2> k, in<B, T, 1> skip, in<B, T, 4> x, in<B, T, 4> pre) {
-    index_t const left = capacity - x.ext[2], batch = x.ext[0] * x.ext[1], d = k.ext[0];
-    convolution_shape const s = shape(k, left);
-    index_t kernel_size = 0, row_size = 0;
-    bool const online = tuned(be, convolution_stream_storage_call<T>{s, batch, &kernel_size, &row_size});
-    if (!online) kernel_size = d * k.ext[1], row_size = batch * capacity * d;
-    kernel = tensor<T, 1, space_t<B>>(be.memory(), extents<1>{kernel_size});
-    rows = tensor<T, 1, space_t<B>>(be.memory(), extents<1>{row_size});
+    convolution_shape const s = shape(k, capacity - x.ext[2]);
     prefix = x.ext[2];
     taps = k.ext[1];
+    reserve(be, x.ext[0] * x.ext[1], k.ext[0]);
     if (tuned(be,
               convolution_stream_begin_call<T, space_t<B>>{s, k, skip, x, pre, kernel.view(), rows.view()}))
       return;
@@ -48,6 +56,33 @@ template <class A, class T> struct convolution_stream {
       be.map(add{}, first, as_input(first), skip);
     }
     if (prefix > 0) remember<B>(be, x, pre, 0);
+  }
+
+  /// Takes the memory of `batch` sequences of `channels` channels for the positions after the prefix.
+  template <class B> void reserve(B& be, index_t batch, index_t channels) {
+    convolution_shape const s{capacity - prefix, channels, taps, convolution_kind::causal, true};
+    index_t kernel_size = channels * taps, row_size = batch * capacity * channels;
+    layout = 1;
+    tuned(be, convolution_stream_storage_call<T>{s, batch, &kernel_size, &row_size, &layout});
+    kernel = tensor<T, 1, space_t<B>>(be.memory(), extents<1>{kernel_size});
+    rows = tensor<T, 1, space_t<B>>(be.memory(), extents<1>{row_size});
+  }
+
+  /// Takes the memory that counters from elsewhere (a file) speak of, for kernels of `taps_` taps. Throws
+  /// unless they fit each other, this backend and these taps.
+  template <class B> void take_memory(B& be, index_t batch, index_t channels, index_t taps_) {
+    expects_value(prefix <= position && position <= capacity, "state: prefix",
+                  "no more than position, which is no more than capacity", prefix);
+    index_t const found = layout;
+    if (found == 0) {  // nothing was begun: before the first position, or after a prefill of all of them
+      expects_value(position == 0 || position == capacity, "state: layout", "that of a stream that began",
+                    found);
+      return;
+    }
+    expects_value(prefix < capacity, "state: prefix", "less than the capacity", prefix);
+    expects_value(taps == taps_, "state: taps", "those of the kernels", taps);
+    reserve(be, batch, channels);
+    expects_value(layout == found, "state: layout", "that of this backend and its instruction set", found);
   }
 
   /// y = post conv(pre x) for the next position.

@@ -190,6 +190,13 @@ struct long_convolution {
     return s;
   }
 
+  /// The memory of a state whose counters come from a file; see load_state.
+  template <class B>
+  void take_memory(B& be, inputs<reads<B>> const& a, state<owns<B>>& s) const requires(about.streaming) {
+    expects_extents("long_convolution: x", a.x.ext, {-1, -1, -1, channels});
+    s.take_memory(be, a.x.ext[0] * a.x.ext[1], channels, taps);
+  }
+
   /// The outputs of the positions of x, which follow those that the state has seen. The kernels are those of
   /// the first call.
   template <class B>

@@ -53,6 +53,16 @@ template <Compute T> struct masked_monarch {
     array<A, T, 4> block;      // x of the current block: (B,H,b,D)
     array<A, T, 4> summaries;  // z: (B,H,blocks b,D)
     index_t capacity = 0, position = 0;
+
+    template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
+      f("block", s.block...);
+      f("summaries", s.summaries...);
+    }
+    template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
+      f("capacity", s.capacity...);
+      f("position", s.position...);
+    }
+    index_t tokens() const { return position; }
     std::size_t bytes() const { return block.bytes() + summaries.bytes(); }
   };
 

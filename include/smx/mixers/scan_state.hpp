@@ -15,6 +15,12 @@ template <class A, class T> struct scan_state {
   array<A, T, 4> s;  // (B,H,N,P)
   index_t length = 0, capacity = 0;
 
+  template <class F, class... S> static void for_each_array(F&& f, S&&... s) { f("s", s.s...); }
+  template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
+    f("length", s.length...);
+    f("capacity", s.capacity...);
+  }
+  index_t tokens() const { return length; }
   std::size_t bytes() const { return s.bytes(); }
 };
 
@@ -22,8 +28,8 @@ template <class A, class T> struct scan_state {
 
 namespace smx::detail {
 
-/// A log-decay within what exp can tell from 0: below, each weight that contains it is 0 in any case, and sums
-/// would lose digits (or -inf - -inf give NaN). NaN stays NaN.
+/// A log-decay within what exp can tell from 0: below, each weight that contains it is 0 in any case, and
+/// sums would lose digits (or -inf - -inf give NaN). NaN stays NaN.
 template <class T> SMX_HD constexpr T usable_log_decay(T a) {
   constexpr T lowest = sizeof(T) == 4 ? T(-112) : T(-768);
   return a < lowest ? lowest : a;
@@ -136,7 +142,8 @@ void scan_prefill(M const& m, char const* mixer, B& be, W const& w, X const& x, 
   scan_argument const own{mixer, "", "state"};
   own.has(s.s.cview(), state);
   if (s.length + count > s.capacity) own.refuse("room for the tokens within its capacity");
-  if (kept != 0 && (kept > count || snapshots.ext != extents<5>{kept, state[0], state[1], state[2], state[3]}))
+  if (kept != 0 &&
+      (kept > count || snapshots.ext != extents<5>{kept, state[0], state[1], state[2], state[3]}))
     scan_argument{mixer, "", "snapshots"}.refuse("(K,B,H,N,P) with K at most the number of tokens");
   auto const run = [&](index_t first, index_t rows) {
     X part;

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include <smx/mixers/run.hpp>
+#include <smx/mixers/state.hpp>
 
 namespace smx {
 
@@ -27,6 +29,11 @@ class stream {
     expects_value(capacity >= 1, "stream: capacity", "at least 1", capacity);
   }
 
+  /// Goes on from a state, such as one that load_state read.
+  stream(B& be, M const& m, std::type_identity_t<weights_in<M, B>> const& w,
+         state_of<M, B> s) requires VisitableState<state_of<M, B>>
+      : be_(&be), m_(m), w_(w), capacity_(s.capacity), position_(s.tokens()), state_(std::move(s)) {}
+
   /// The outputs of any number of tokens that follow those so far: x (B,H,n,D), y (B,H,n,E).
   template <ArrayOf<B, scalar>... X> output prefill(X const&... x) {
     return run([&](auto const& in, auto const& y) { m_.prefill(*be_, w_, in, *state_, y); }, x...);
@@ -34,6 +41,25 @@ class stream {
   /// The output of one token: x (B,H,1,D), y (B,H,1,E).
   template <ArrayOf<B, scalar>... X> output step(X const&... x) {
     return run([&](auto const& in, auto const& y) { m_.step(*be_, w_, in, *state_, y); }, x...);
+  }
+
+  /// A second stream that goes on from here on its own: to try tokens, and to come back to. Mixer and weights
+  /// are shared.
+  stream clone() const requires VisitableState<state_of<M, B>> {
+    if (!state_) return stream(*be_, m_, w_, capacity_);
+    return stream(*be_, m_, w_, clone_state(*be_, *state_));
+  }
+  /// Forgets all but the first `length` tokens, where the mixer can (attention); others go back to a clone.
+  void truncate(index_t length) requires requires(M const& m, state_of<M, B>& s) { m.truncate(s, length); }
+  {
+    expects_value(length >= 0 && length <= position_, "stream: length", "0 to the tokens so far", length);
+    if (state_) m_.truncate(*state_, length);
+    position_ = length;
+  }
+  /// What save_state writes. Throws before the first call, which makes it.
+  state_of<M, B> const& state() const {
+    expects(state_.has_value(), "stream: state: expected a prefill or a step before, got none");
+    return *state_;
   }
 
   /// Tokens so far, and at most.

@@ -176,6 +176,7 @@ bool smx_tuned(B&, convolution_stream_storage_call<T> const& c) {
   auto const plan = cpu_kernels::make_online_plan(c.shape.length, c.shape.taps);
   *c.kernel = cpu_kernels::online_kernel_size<T>(plan, c.shape.channels);
   *c.rows = cpu_kernels::online_state_size(plan, c.batch, c.shape.channels);
+  *c.layout = cpu_kernels::vector_bytes;
   return true;
 }
 
