@@ -64,6 +64,11 @@ int main() {
   row<smx::long_convolution<T, kind::circular>>("long_convolution<T, circular>");
   row<smx::attention<T>>("attention<T>");
   row<smx::attention<T, smx::causal_mask>>("attention<T, causal_mask>");
+  row<smx::linear_attention<T>>("linear_attention<T>");
+  row<smx::linear_attention<T, smx::decay_kind::head>>("linear_attention<T, head>");
+  row<smx::linear_attention<T, smx::decay_kind::token>>("linear_attention<T, token>");
+  row<smx::ssd<T>>("ssd<T>");
+  row<smx::nc_ssd<T>>("nc_ssd<T>");
   row<smx::dense<T>>("dense<T>");
   row<smx::dense<T, true>>("dense<T, true>");
 }
