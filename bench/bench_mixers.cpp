@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
     bench::add_dense(rows, threads);
     bench::add_monarch(rows, threads);
     bench::add_long_convolution(rows, threads);
+    bench::add_ssd(rows, threads);
     return rows;
   });
 }

@@ -198,5 +198,6 @@ void add_causal_monarch(std::vector<row>& rows, int threads);
 void add_dense(std::vector<row>& rows, int threads);
 void add_monarch(std::vector<row>& rows, int threads);
 void add_long_convolution(std::vector<row>& rows, int threads);
+void add_ssd(std::vector<row>& rows, int threads);
 
 }  // namespace bench

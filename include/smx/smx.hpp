@@ -10,12 +10,16 @@
 #include <smx/mixers/block_diagonal.hpp>
 #include <smx/mixers/causal_monarch.hpp>
 #include <smx/mixers/dense.hpp>
+#include <smx/mixers/linear_attention.hpp>
 #include <smx/mixers/long_convolution.hpp>
 #include <smx/mixers/masked_monarch.hpp>
 #include <smx/mixers/materialize.hpp>
 #include <smx/mixers/merge.hpp>
 #include <smx/mixers/monarch.hpp>
+#include <smx/mixers/nc_ssd.hpp>
 #include <smx/mixers/planning.hpp>
 #include <smx/mixers/run.hpp>
+#include <smx/mixers/ssd.hpp>
+#include <smx/mixers/ssd_values.hpp>
 #include <smx/mixers/stream.hpp>
 #include <smx/version.hpp>

@@ -72,6 +72,11 @@ int main() {
   row<smx::attention<T, smx::full_mask, smx::modified_scores>>("attention<T, full_mask, modified_scores>");
   row<smx::attention<T, smx::causal_mask, smx::modified_scores>>(
       "attention<T, causal_mask, modified_scores>");
+  row<smx::linear_attention<T>>("linear_attention<T>");
+  row<smx::linear_attention<T, smx::decay_kind::head>>("linear_attention<T, head>");
+  row<smx::linear_attention<T, smx::decay_kind::token>>("linear_attention<T, token>");
+  row<smx::ssd<T>>("ssd<T>");
+  row<smx::nc_ssd<T>>("nc_ssd<T>");
   row<smx::dense<T>>("dense<T>");
   row<smx::dense<T, true>>("dense<T, true>");
 }

@@ -2,10 +2,11 @@
 /// \file  Backward pass of the chunked scan (structured/chunk_scan.hpp) for one head and one chunk, from the
 ///        state before it and the gradient g of the state after it:
 ///
-/// dv_in = Gamma^T dy + E (k g), dGamma = dy (w v)^T, dq = scale F (dy S^T) + (dGamma o decays) k, dk = E (w v
-/// g^T) + (dGamma o decays)^T q, and g becomes exp(c_end) g + (scale F q)^T dy. The two triangles of the heads
-/// of a group are added up before they meet k and q. Gradients of log-decays are sums of rectangles of dGamma o
-/// Gamma: no differences, nothing cancels. Work: 2.5 times the forward pass, a recomputed state included.
+/// dv_in = Gamma^T dy + E (k g), dGamma = dy (w v)^T, dq = scale F (dy S^T) + (dGamma o decays) k, dk = E (w
+/// v g^T) + (dGamma o decays)^T q, and g becomes exp(c_end) g + (scale F q)^T dy. The two triangles of the
+/// heads of a group are added up before they meet k and q. Gradients of log-decays are sums of rectangles of
+/// dGamma o Gamma: no differences, nothing cancels. Work: 2.5 times the forward pass, a recomputed state
+/// included.
 #pragma once
 
 #include <algorithm>
@@ -21,20 +22,21 @@ namespace smx::cpu_kernels::inline SMX_CPU_ABI {
 /// Where the gradients of one chunk of one head go; rows as in scan_chunk.
 template <class T> struct scan_chunk_gradients {
   strided_rows<T const> dy;
-  strided_rows<T> dq, dk, dv;         // dq, dk: added to
-  strided_rows<T> dweight, ddecay;    // one number a row, or null
-  T* dskip;                           // (p), added to, or null
-  T* triangle;                        // dGamma o decays, added to: (rows,ld)
+  strided_rows<T> dq, dk, dv;       // dq, dk: added to, or written if `first`
+  strided_rows<T> dweight, ddecay;  // one number a row, or null
+  T* dskip;                         // (p), added to, or null
+  T* triangle;                      // dGamma o decays, added to: (rows,ld)
+  bool first;                       // of the heads of the group
 };
 
 /// Scratch of one chunk backward, beside scan_scratch.
 template <class T> struct scan_backward_scratch {
-  T* turned;   // (w v)^T, then g^T or S^T: (max(P, ...), whole lanes of Q or N)
-  T* dgamma;   // (Q,ldq)
-  T* to_end;   // E (k g): (Q,ldp)
-  T* dv_in;    // (Q,ldp)
-  T* keys;     // one of dq's and dk's parts: (Q,ldn)
-  T* weighted; // scale F dy: (Q,ldp)
+  T* turned;                  // (w v)^T, then g^T or S^T: (max(P, ...), whole lanes of Q or N)
+  T* dgamma;                  // (Q,ldq)
+  T* to_end;                  // E (k g): (Q,ldp)
+  T* dv_in;                   // (Q,ldp)
+  T* keys;                    // one of dq's and dk's parts: (Q,ldn)
+  T* weighted;                // scale F dy: (Q,ldp)
   T *sum, *before, *columns;  // by row: (ldq)
   index_t ldp, ldq, ldn;
 
@@ -76,8 +78,9 @@ template <class T> SMX_INLINE T dot(index_t n, T const* x, T const* y) {
 }
 
 /// dGamma (rows,rows), on and below the diagonal.
-template <class T> void triangle_gradient(scan_chunk<T> const& c, strided_rows<T const> dy,
-                                          scan_scratch<T> const& z, scan_backward_scratch<T> const& w) {
+template <class T>
+void triangle_gradient(scan_chunk<T> const& c, strided_rows<T const> dy, scan_scratch<T> const& z,
+                       scan_backward_scratch<T> const& w) {
   transpose(c.rows, c.p, z.v_in, z.ldp, w.turned, w.ldq);
   T const* const b = w.turned;
   T* const to = w.dgamma;
@@ -91,8 +94,9 @@ template <class T> void triangle_gradient(scan_chunk<T> const& c, strided_rows<T
 }
 
 /// triangle += dGamma o decays; columns_k = sum over l >= k > s of (dGamma o Gamma)_ls.
-template <class T> [[gnu::noinline]] void triangle_sums(scan_chunk<T> const& c, scan_scratch<T> const& z,
-                                                        scan_backward_scratch<T> const& w, T* triangle) {
+template <class T>
+[[gnu::noinline]] void triangle_sums(scan_chunk<T> const& c, scan_scratch<T> const& z,
+                                     scan_backward_scratch<T> const& w, T* triangle) {
   bool const decays = c.decay.first != nullptr;
   std::fill_n(w.sum, w.ldq, T(0));
   for (index_t i = c.rows - 1; i >= 0; --i) {
@@ -115,8 +119,9 @@ template <class T> [[gnu::noinline]] void triangle_sums(scan_chunk<T> const& c, 
 }
 
 /// dv_in, and E (k g) by itself.
-template <class T> void values_gradient(scan_chunk<T> const& c, strided_rows<T const> dy, T const* g,
-                                        scan_scratch<T> const& z, scan_backward_scratch<T> const& w) {
+template <class T>
+void values_gradient(scan_chunk<T> const& c, strided_rows<T const> dy, T const* g, scan_scratch<T> const& z,
+                     scan_backward_scratch<T> const& w) {
   bool const decays = c.decay.first != nullptr;
   T const *const gamma = decays ? z.gamma : c.products, *const end = z.end;
   index_t const ld = decays ? z.ldq : c.ld, p = c.p;
@@ -133,10 +138,10 @@ template <class T> void values_gradient(scan_chunk<T> const& c, strided_rows<T c
   });
 }
 
-/// dkeys += diag(by row) rows (q,p) m^T, m (n,p); the part itself is left in w.keys.
-template <class T> void keys_gradient(scan_chunk<T> const& c, strided_rows<T const> rows, T const* m,
-                                      T const* by_row, T scale, strided_rows<T> to,
-                                      scan_backward_scratch<T> const& w) {
+/// to = or += diag(by row) rows (q,p) m^T, m (n,p); Keep: the part itself stays in w.keys.
+template <bool Keep, class T>
+void keys_gradient(scan_chunk<T> const& c, strided_rows<T const> rows, T const* m, T const* by_row, T scale,
+                   strided_rows<T> to, bool first, scan_backward_scratch<T> const& w) {
   transpose(c.n, c.p, m, c.p, w.turned, w.ldn);
   T const* const b = w.turned;
   T* const keep = w.keys;
@@ -148,29 +153,40 @@ template <class T> void keys_gradient(scan_chunk<T> const& c, strided_rows<T con
       t.scale_rows(by_row + i);
     else
       t.scale(scale);
-    t.store(keep + i * ld + j, ld);
-    t.add_to(to.row(i) + j, to.stride);
+    if constexpr (Keep) t.store(keep + i * ld + j, ld);
+    if (first)
+      t.store(to.row(i) + j, to.stride);
+    else
+      t.add_to(to.row(i) + j, to.stride);
   });
 }
 
+/// to = a x + b y, and sum += y v.
+template <class T>
+SMX_INLINE void value_row(index_t p, T a, T const* x, T const* b, T const* y, T const* v, T* to, T* sum) {
+  auto const run = [&](index_t j, auto const&... last) {
+    vec<T> const up = load(y + j, last...);
+    store(to + j, load(x + j, last...) * a + load(b + j, last...) * up, last...);
+    store(sum + j, load(sum + j, last...) + up * load(v + j, last...), last...);
+  };
+  index_t j = 0;
+  for (; j + lanes<T> <= p; j += lanes<T>) run(j);
+  if (j < p) run(j, part<T>(p - j));
+}
+
 /// dweight, dv, dskip, row by row, and sum_l = <w v, E k g>_l.
-template <class T> [[gnu::noinline]] void finish_values(scan_chunk<T> const& c, scan_chunk_gradients<T> const& d,
-                                                        scan_scratch<T> const& z,
-                                                        scan_backward_scratch<T> const& w) {
+template <class T>
+[[gnu::noinline]] void finish_values(scan_chunk<T> const& c, scan_chunk_gradients<T> const& d,
+                                     scan_scratch<T> const& z, scan_backward_scratch<T> const& w) {
   for (index_t i = 0; i < c.rows; ++i) {
-    T const *const din = w.dv_in + i * w.ldp, *const v = c.v.row(i), *const dy = d.dy.row(i);
-    T* const to = d.dv.row(i);
+    T const *const din = w.dv_in + i * w.ldp, *const v = c.v.row(i);
     T const weight = c.weight.first == nullptr ? T(1) : *c.weight.row(i);
     if (c.decay.first != nullptr) w.sum[i] = dot<T>(c.p, z.v_in + i * z.ldp, w.to_end + i * w.ldp);
     if (d.dweight.first != nullptr) *d.dweight.row(i) = dot<T>(c.p, din, v);
-    if (c.skip == nullptr) {
-      for (index_t j = 0; j < c.p; ++j) to[j] = weight * din[j];
-    } else {
-      for (index_t j = 0; j < c.p; ++j) {
-        to[j] = weight * din[j] + c.skip[j] * dy[j];
-        d.dskip[j] += dy[j] * v[j];
-      }
-    }
+    if (c.skip == nullptr)
+      scaled_row<T>(c.p, weight, din, d.dv.row(i));
+    else
+      value_row<T>(c.p, weight, din, c.skip, d.dy.row(i), v, d.dv.row(i), d.dskip);
   }
 }
 
@@ -187,11 +203,12 @@ void scan_backward(scan_chunk<T> const& c, scan_chunk_gradients<T> const& d, sca
   detail::triangle_sums(c, z, w, d.triangle);
   detail::values_gradient(c, d.dy, g, z, w);
   strided_rows<T const> const in{z.v_in, z.ldp};
-  detail::keys_gradient<T>(c, in, g, decays ? z.end : nullptr, T(1), d.dk, w);
-  detail::keys_gradient<T>(c, d.dy, s, decays ? z.start : nullptr, c.scale, d.dq, w);
+  detail::keys_gradient<false, T>(c, in, g, decays ? z.end : nullptr, T(1), d.dk, d.first, w);
+  detail::keys_gradient<true, T>(c, d.dy, s, decays ? z.start : nullptr, c.scale, d.dq, d.first, w);
   detail::finish_values(c, d, z, w);
   if (decays) {
-    // of the log-decay at k: the rectangles, every earlier row through the end, every later one from the start
+    // of the log-decay at k: the rectangles, every earlier row through the end, every later one from the
+    // start
     T const carry = z.whole * detail::dot<T>(c.n * c.p, s, g);
     for (index_t i = 0; i < c.rows; ++i) w.before[i] = detail::dot<T>(c.n, w.keys + i * w.ldn, c.q.row(i));
     T later = carry;
@@ -206,11 +223,8 @@ void scan_backward(scan_chunk<T> const& c, scan_chunk_gradients<T> const& d, sca
     }
   }
   // q carries no scale: dy does
-  for (index_t i = 0; i < c.rows; ++i) {
-    T const *const from = d.dy.row(i), factor = decays ? z.start[i] : c.scale;
-    T* const to = w.weighted + i * w.ldp;
-    for (index_t j = 0; j < c.p; ++j) to[j] = factor * from[j];
-  }
+  for (index_t i = 0; i < c.rows; ++i)
+    detail::scaled_row<T>(c.p, decays ? z.start[i] : c.scale, d.dy.row(i), w.weighted + i * w.ldp);
   T const *const q = c.q.first, *const dy = w.weighted, whole = z.whole;
   index_t const ldq = c.q.stride, ldp = w.ldp, rows = c.rows, p = c.p;
   cover<T>(0, c.n, p, [=](auto& t, index_t i, index_t j) {
@@ -223,7 +237,8 @@ void scan_backward(scan_chunk<T> const& c, scan_chunk_gradients<T> const& d, sca
 
 /// dq += scale triangle k, dk += scale triangle^T q, for the sum of the triangles of the heads of a group.
 template <class T>
-void scan_triangle_backward(scan_chunk<T> const& c, T const* triangle, strided_rows<T> dq, strided_rows<T> dk) {
+void scan_triangle_backward(scan_chunk<T> const& c, T const* triangle, strided_rows<T> dq,
+                            strided_rows<T> dk) {
   index_t const ld = c.ld;
   cover<T>(0, c.rows, c.n, [&](auto& t, index_t i, index_t j) {
     t.zero();

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Forward pass of the chunked scan (structured/chunk_scan.hpp) for one head and one chunk of at most Q
+/// \file  Forward pass of the chunked scan (structured/chunk_scan.hpp) for one head and one chunk of at most
+/// Q
 ///        rows: y = diag(scale F) q S + Gamma (w v) + skip v, then S = exp(c_end) S + k^T (E w v).
 ///
 /// y is one register tile from three sums, written once. The state is N x P, so that every product has its
 /// right factor by rows. Sums of log-decays are formed in double and kept as two numbers of T, high and low:
-/// differences inside a chunk keep their digits at any decay. Work: q (2 N P + q P / 2 + 2 N P) multiply-adds,
-/// exps q (q / 2 + 2). Scratch does not depend on L.
+/// differences inside a chunk keep their digits at any decay. Work: q (2 N P + q P / 2 + 2 N P)
+/// multiply-adds, exps q (q / 2 + 2). Scratch does not depend on L.
 ///
 /// A row depends on earlier rows by the same operations whatever the number of rows of the chunk: prefixes
 /// have the same bits. Entries above the diagonal are selected away, never multiplied.
@@ -24,7 +25,9 @@
 namespace smx::cpu_kernels::inline SMX_CPU_ABI {
 
 /// n rounded up to whole vectors.
-template <class T> constexpr index_t whole_lanes(index_t n) { return (n + lanes<T> - 1) / lanes<T> * lanes<T>; }
+template <class T> constexpr index_t whole_lanes(index_t n) {
+  return (n + lanes<T> - 1) / lanes<T> * lanes<T>;
+}
 
 /// Rows `stride` apart, contiguous along the row (or, for columns, one number each).
 template <class T> struct strided_rows {
@@ -47,10 +50,10 @@ template <class T> struct scan_chunk {
 
 /// Scratch of one chunk.
 template <class T> struct scan_scratch {
-  T* v_in;    // w v: (Q,ldp)
-  T* v_end;   // E w v: (Q,ldp)
-  T* decays;  // exp(c_l - c_s): (Q,ldq)
-  T* gamma;   // products o decays: (Q,ldq), 0 above the diagonal
+  T* v_in;                      // w v: (Q,ldp)
+  T* v_end;                     // E w v: (Q,ldp)
+  T* decays;                    // exp(c_l - c_s): (Q,ldq)
+  T* gamma;                     // products o decays: (Q,ldq), 0 above the diagonal
   T *high, *low, *start, *end;  // sums of log-decays in two parts, scale F, E: (ldq)
   index_t ldp, ldq;
   T whole = 1;  // exp(c_end)
@@ -86,32 +89,41 @@ template <class T> SMX_INLINE vec<T> below(vec<T> v, index_t first, index_t boun
 }
 template <class T> SMX_INLINE vec<T> exp_nonpositive(vec<T> v) { return exp(vmin(vec<T>{}, v)); }
 
-/// w v, E w v, and the factors of the chunk. Without decays: w v alone.
-template <class T> [[gnu::noinline]] void prepare_chunk(scan_chunk<T> const& c, scan_scratch<T>& z) {
-  for (index_t i = 0; i < c.rows; ++i) {
-    T const *from = c.v.row(i), w = c.weight.first == nullptr ? T(1) : *c.weight.row(i);
-    T* const to = z.v_in + i * z.ldp;
-    for (index_t j = 0; j < c.p; ++j) to[j] = w * from[j];
+/// Row by row factor v, vector by vector.
+template <class T> SMX_INLINE void scaled_row(index_t p, T factor, T const* from, T* to) {
+  index_t j = 0;
+  for (; j + lanes<T> <= p; j += lanes<T>) store(to + j, load(from + j) * factor);
+  if (j < p) {
+    part<T> const last(p - j);
+    store(to + j, load(from + j, last) * factor, last);
   }
-  if (c.decay.first == nullptr) return;
-  double sum = 0;
-  for (index_t i = 0; i < c.rows; ++i) {
-    sum += static_cast<double>(*c.decay.row(i));
-    z.high[i] = static_cast<T>(sum);
-    z.low[i] = static_cast<T>(sum - static_cast<double>(z.high[i]));
+}
+
+/// The factors of the chunk, w v if `In` and E w v if `End`; without decays w v alone.
+template <bool In, bool End, class T>
+[[gnu::noinline]] void prepare_chunk(scan_chunk<T> const& c, scan_scratch<T>& z) {
+  bool const decays = c.decay.first != nullptr;
+  if (decays) {
+    double sum = 0;
+    for (index_t i = 0; i < c.rows; ++i) {
+      sum += static_cast<double>(*c.decay.row(i));
+      z.high[i] = static_cast<T>(sum);
+      z.low[i] = static_cast<T>(sum - static_cast<double>(z.high[i]));
+    }
+    T const high = z.high[c.rows - 1], low = z.low[c.rows - 1];
+    for (index_t i = c.rows; i < z.ldq; ++i) z.high[i] = high, z.low[i] = low;
+    for (index_t i = 0; i < z.ldq; i += lanes<T>) {
+      vec<T> const h = load(z.high + i), l = load(z.low + i);
+      store(z.start + i, exp_nonpositive<T>(h + l) * c.scale);
+      store(z.end + i, exp_nonpositive<T>((high - h) + (low - l)));
+    }
+    z.whole = exp_nonpositive<T>(splat(high + low))[0];
   }
-  T const high = z.high[c.rows - 1], low = z.low[c.rows - 1];
-  for (index_t i = c.rows; i < z.ldq; ++i) z.high[i] = high, z.low[i] = low;
-  for (index_t i = 0; i < z.ldq; i += lanes<T>) {
-    vec<T> const h = load(z.high + i), l = load(z.low + i);
-    store(z.start + i, exp_nonpositive<T>(h + l) * c.scale);
-    store(z.end + i, exp_nonpositive<T>((high - h) + (low - l)));
-  }
-  z.whole = exp_nonpositive<T>(splat(high + low))[0];
   for (index_t i = 0; i < c.rows; ++i) {
-    T const* const from = z.v_in + i * z.ldp;
-    T* const to = z.v_end + i * z.ldp;
-    for (index_t j = 0; j < c.p; ++j) to[j] = z.end[i] * from[j];
+    T const* const from = c.v.row(i);
+    T const weight = c.weight.first == nullptr ? T(1) : *c.weight.row(i);
+    if (In || !decays) scaled_row<T>(c.p, weight, from, z.v_in + i * z.ldp);
+    if (End && decays) scaled_row<T>(c.p, weight * z.end[i], from, z.v_end + i * z.ldp);
   }
 }
 
@@ -167,9 +179,7 @@ void scan_output(scan_chunk<T> const& c, scan_scratch<T> const& z, T const* s, i
     t.template mac<layout::rows>(i, g + i * ldg, ldg, in + j, ldp);
     t.template mac<layout::rows, true>(t.height, g + i * ldg + i, ldg, in + i * ldp + j, ldp);
     if (c.skip != nullptr)
-      t.each([&](vec<T>& r, int a, int b) {
-        r += t.in(c.v.row(i + a) + j, b) * t.in(c.skip + j, b);
-      });
+      t.each([&](vec<T>& r, int a, int b) { r += t.in(c.v.row(i + a) + j, b) * t.in(c.skip + j, b); });
     if constexpr (Past)
       t.store_past(y.row(i) + j, y.stride);
     else

@@ -190,12 +190,12 @@ bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
                    for (index_t first = r.first; first < r.last; first += d.chunk) {
                      index_t const rows = d.chunk < r.last - first ? d.chunk : r.last - first;
                      for (index_t h = h0; h < h1; ++h) {
-                       auto const part = d.part(b, h, first, rows,
-                                                d.products_at(shared, b, d.group_of(h), first),
-                                                c.x.skip.size() == 0 ? nullptr : &skips(h - h0, 0));
+                       auto const part =
+                           d.part(b, h, first, rows, d.products_at(shared, b, d.group_of(h), first),
+                                  c.x.skip.size() == 0 ? nullptr : &skips(h - h0, 0));
                        auto const s = state(h);
                        auto const y = d.rows(c.y, b, h, first);
-                       cpu_kernels::detail::prepare_chunk(part, parts);
+                       cpu_kernels::detail::prepare_chunk<true, true>(part, parts);
                        if (past)
                          cpu_kernels::scan_output<true>(part, parts, s.first, s.stride, y);
                        else

@@ -68,21 +68,17 @@ void scan_backward_heads(work<T, S> const& d, chunk_scan_backward_call<T, S> con
   for (index_t k = 0; k + 1 < chunks; ++k)
     for (index_t r = 0; r < count; ++r) {
       auto const one = part(r, k);
-      cpu_kernels::detail::prepare_chunk(one, z);
+      cpu_kernels::detail::prepare_chunk<false, true>(one, z);
       cpu_kernels::scan_advance<T>(one, z, &m.states(r, k, 0, 0), d.p, &m.states(r, k + 1, 0, 0), d.p);
     }
   for (index_t k = chunks - 1; k >= 0; --k) {
     index_t const first = rows.first + k * d.chunk, n = std::min(d.chunk, rows.last - first);
     auto const to_q = d.rows(dq, b, g, first), to_k = d.rows(dk, b, g, first);
-    for (index_t l = 0; l < n; ++l) {
-      std::fill_n(to_q.row(l), d.n, T(0));
-      std::fill_n(to_k.row(l), d.n, T(0));
-    }
     std::fill_n(m.triangle.ptr, n * d.ld(), T(0));
     for (index_t r = 0; r < count; ++r) {
       index_t const h = head(r);
       auto const one = part(r, k);
-      cpu_kernels::detail::prepare_chunk(one, z);
+      cpu_kernels::detail::prepare_chunk<true, false>(one, z);
       cpu_kernels::scan_chunk_gradients<T> const to{d.rows(c.dy, b, h, first),
                                                     to_q,
                                                     to_k,
@@ -90,7 +86,8 @@ void scan_backward_heads(work<T, S> const& d, chunk_scan_backward_call<T, S> con
                                                     d.rows(c.dx.weight, b, h, first),
                                                     d.rows(c.dx.log_decay, b, h, first),
                                                     d.rows(c.dx.skip, i, h, 0).first,
-                                                    m.triangle.ptr};
+                                                    m.triangle.ptr,
+                                                    r == 0};
       cpu_kernels::scan_backward(one, to, z, w, &m.states(r, k, 0, 0), &m.g(r, 0, 0));
     }
     cpu_kernels::scan_triangle_backward(part(0, k), m.triangle.ptr, to_q, to_k);
