@@ -16,6 +16,7 @@ void bench::add_causal_monarch(std::vector<row>& rows, int threads) {
     add("causal_monarch", "causal-order-2", length, causal{});
     add("causal_monarch", "causal-order-3", length, causal{.order = 3});
     add("causal_monarch", "causal-exact", length, exact{});
+    add("chebyshev_monarch", "causal", length, smx::chebyshev_monarch<float>{});
     add("masked_monarch", "causal", length, smx::masked_monarch<float>{});
   }
 }

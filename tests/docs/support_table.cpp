@@ -64,6 +64,8 @@ int main() {
   row<smx::long_convolution<T, kind::circular>>("long_convolution<T, circular>");
   row<smx::causal_monarch<T>>("causal_monarch<T>");
   row<smx::causal_monarch<T, smx::evaluation::exact>>("causal_monarch<T, exact>");
+  row<smx::chebyshev_monarch<T>>("chebyshev_monarch<T>");
+  row<smx::chebyshev_monarch<T, smx::evaluation::exact>>("chebyshev_monarch<T, exact>");
   row<smx::masked_monarch<T>>("masked_monarch<T>");
   row<smx::attention<T>>("attention<T>");
   row<smx::attention<T, smx::causal_mask>>("attention<T, causal_mask>");

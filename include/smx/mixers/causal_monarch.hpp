@@ -41,8 +41,9 @@ enum class polynomial_basis : char { powers, chebyshev };
 /// Evaluation::exact keeps rows from later positions bit for bit. With a transform a later position moves row
 /// i by at most long_convolution::rounding_bound(L) ||C1 k||_1 ||C2 x||_2 sum_j |C0^-1[i,j]|.
 ///
-/// Throws precondition_error for orders outside 2..4, factors that do not multiply up to the length (padded
-/// in the top digit only), groups that do not divide the channels, other extents.
+/// Throws precondition_error for orders outside 2..4, factors that do not multiply up to the length
+/// (chebyshev: length + 1; padded in the top digit only), groups that do not divide the channels, other
+/// extents.
 template <Compute T, evaluation How = evaluation::transform,
           polynomial_basis Basis = polynomial_basis::powers>
 struct causal_monarch {
@@ -407,7 +408,9 @@ struct causal_monarch {
   }
 };
 
-/// In the Chebyshev basis.
+/// In the Chebyshev basis: y = (F C0)^-1 shifted(conv(F C1 k / 2, F C2 x)), F the fold of products T_{i_a
+/// s_a} into single T, shifted by one position because the product's top degree is 2 n - 2. A direct k is F
+/// C1 k / 2.
 template <class T, evaluation How = evaluation::transform>
 using chebyshev_monarch = causal_monarch<T, How, polynomial_basis::chebyshev>;
 

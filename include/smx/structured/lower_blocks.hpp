@@ -2,7 +2,7 @@
 /// \file  Products, solves and outer products with batches of lower triangular blocks, as programs over
 /// primitives.
 ///
-/// Rows are taken 32 at a time: the triangle on the diagonal with a product that leaves out its zeros, so
+/// Rows are taken 16 at a time: the triangle on the diagonal with a product that leaves out its zeros, so
 /// that a NaN in a later row never meets an earlier one, and what lies left of it as a plain product. That is
 /// half of the square's work for large blocks. Blocks (n0,n1,d,d), panels (n0,n1,d,C); a batch extent of 1
 /// broadcasts blocks.
@@ -43,7 +43,7 @@ template <class B, class T> class lower_blocks {
       be.solve_unit_lower(t, broadcast_batch(part(w, first, last, first, last), x.ext[0], x.ext[1]), target);
     });
   }
-  /// dw += sign up x^T on and below the diagonals; above them at most the 32 rows of a triangle are touched.
+  /// dw += sign up x^T on and below the diagonals; above them at most the 16 rows of a triangle are touched.
   static void outer(B& be, T sign, read up, read x, write dw) {
     each_strip(x.ext[2], false, [&](index_t first, index_t last) {
       be.gemm(op::none, op::transpose, sign, rows(up, first, last), rows(x, 0, last), T(1),
@@ -52,7 +52,7 @@ template <class B, class T> class lower_blocks {
   }
 
  private:
-  static constexpr index_t strip = 32;
+  static constexpr index_t strip = 16;
 
   template <class F> static void each_strip(index_t d, bool upwards, F const& f) {
     index_t const count = (d + strip - 1) / strip;
