@@ -32,7 +32,7 @@ struct strict_mask {
   static constexpr bool causal = false;
   index_t queries = 0, keys_ = 0;
   std::atomic<int>* wrong = nullptr;
-  friend bool operator==(strict_mask const&, strict_mask const&) = default;
+  bool operator==(strict_mask const&) const = default;
 
   bool allow(index_t b, index_t h, index_t i, index_t j) const {
     return valid(b, h, {i, i + 1}, {j, j + 1}), sees(i, j);
