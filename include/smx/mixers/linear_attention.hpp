@@ -185,11 +185,14 @@ template <Compute T, decay_kind Decay = decay_kind::none> struct linear_attentio
                   "a number of heads that is a multiple of the groups of q", x.v.ext[1]);
     if constexpr (Decay == decay_kind::token)
       expects_extents("linear_attention: g", x.g.ext, {x.v.ext[0], x.v.ext[1], x.v.ext[2], 1});
-    if constexpr (Decay == decay_kind::head) {
+    if constexpr (Decay == decay_kind::head)
       expects_extents("linear_attention: v", x.v.ext, {-1, heads, -1, -1});
-    }
     detail::check_scan("linear_attention", chunk, packing, x, x.v.ext, state_extents(x));
     for (auto const* v : {&x.q, &x.k, &x.v}) expects_contiguous_rows("linear_attention: q, k, v", *v);
+  }
+  template <class W, class X> void check(W const& w, X const& x) const {
+    check_inputs(x);
+    if constexpr (Decay == decay_kind::head) expects_extents("linear_attention: decay", w.decay.ext, {heads});
   }
 
   template <class B>

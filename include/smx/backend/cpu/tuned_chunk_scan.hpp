@@ -163,52 +163,57 @@ bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
       index_t const i = item / blocks, h0 = item % blocks * per, h1 = h0 + per < d.heads ? h0 + per : d.heads;
       index_range const r = d.rows_of(i);
       double const size = static_cast<double>((r.last - r.first) * (h1 - h0));
-      sub.kernel(
-          "chunk_scan",
-          {size * static_cast<double>((4 * d.n + d.chunk) * d.p),
-           size * static_cast<double>(2 * d.p) * sizeof(T) +
-               static_cast<double>((r.last - r.first) * (2 * d.n + d.chunk)) * sizeof(T)},
-          [&] {
-            index_t const b = d.batch_of(i);
-            cpu_kernels::scan_scratch<T> parts(z.ptr, d.chunk, d.p);
-            // The state before chunk k: all in one place, or each in its own on the tape.
-            index_t const chunks = (r.last - r.first + d.chunk - 1) / d.chunk;
-            auto const state = [&](index_t h, index_t k) {
-              if (taped && k < chunks) return cpu_kernels::strided_rows<T>{&c.states(i, k, h, 0, 0), d.p};
-              if (keep) return d.rows(c.final, i, h, 0);
-              return cpu_kernels::strided_rows<T>{own.size() == 0 ? nullptr : own.ptr + (h - h0) * own.str[0],
-                                                  d.p};
-            };
-            for (index_t h = h0; h < h1; ++h) {
-              d.skip_row(h, &skips(h - h0, 0));
-              auto const s = state(h, 0);
-              auto const start = d.rows(c.x.initial, i, h, 0);
-              for (index_t k = 0; k < d.n && s.first != nullptr; ++k) {
-                if (start.first == nullptr)
-                  std::fill_n(s.row(k), d.p, T(0));
-                else if (start.row(k) != s.row(k))
-                  std::copy_n(start.row(k), d.p, s.row(k));
-              }
-            }
-            for (index_t first = r.first; first < r.last; first += d.chunk) {
-              index_t const rows = d.chunk < r.last - first ? d.chunk : r.last - first;
-              for (index_t h = h0; h < h1; ++h) {
-                auto const part = d.part(b, h, first, rows, d.products_at(shared, b, d.group_of(h), first),
-                                         c.x.skip.size() == 0 ? nullptr : &skips(h - h0, 0));
-                index_t const k = (first - r.first) / d.chunk;
-                auto const s = state(h, k), next = state(h, k + 1);
-                auto const y = d.rows(c.y, b, h, first);
-                cpu_kernels::detail::prepare_chunk<true, true>(part, parts);
-                if (past)
-                  cpu_kernels::scan_output<true>(part, parts, s.first, s.stride, y);
-                else
-                  cpu_kernels::scan_output<false>(part, parts, s.first, s.stride, y);
-                if (keep || first + rows < r.last)
-                  cpu_kernels::scan_advance<T>(part, parts, s.first, s.stride, next.first, next.stride);
-              }
-            }
-            if (past) cpu_kernels::settle_stores();
-          });
+      sub.kernel("chunk_scan",
+                 {size * static_cast<double>((4 * d.n + d.chunk) * d.p),
+                  size * static_cast<double>(2 * d.p) * sizeof(T) +
+                      static_cast<double>((r.last - r.first) * (2 * d.n + d.chunk)) * sizeof(T)},
+                 [&] {
+                   index_t const b = d.batch_of(i);
+                   cpu_kernels::scan_scratch<T> parts(z.ptr, d.chunk, d.p);
+                   // The state before chunk k: all in one place, or each in its own on the tape.
+                   index_t const chunks = (r.last - r.first + d.chunk - 1) / d.chunk;
+                   auto const state = [&](index_t h, index_t k) {
+                     if (taped && k < chunks)
+                       return cpu_kernels::strided_rows<T>{&c.states(i, k, h, 0, 0), d.p};
+                     if (keep) return d.rows(c.final, i, h, 0);
+                     return cpu_kernels::strided_rows<T>{
+                         own.size() == 0 ? nullptr : own.ptr + (h - h0) * own.str[0], d.p};
+                   };
+                   for (index_t h = h0; h < h1; ++h) {
+                     d.skip_row(h, &skips(h - h0, 0));
+                     auto const s = state(h, 0);
+                     auto const start = d.rows(c.x.initial, i, h, 0);
+                     for (index_t k = 0; k < d.n && s.first != nullptr; ++k) {
+                       if (start.first == nullptr)
+                         std::fill_n(s.row(k), d.p, T(0));
+                       else if (start.row(k) != s.row(k))
+                         std::copy_n(start.row(k), d.p, s.row(k));
+                     }
+                   }
+                   for (index_t first = r.first; first < r.last; first += d.chunk) {
+                     index_t const rows = d.chunk < r.last - first ? d.chunk : r.last - first;
+                     for (index_t h = h0; h < h1; ++h) {
+                       auto part = d.part(b, h, first, rows, d.products_at(shared, b, d.group_of(h), first),
+                                          c.x.skip.size() == 0 ? nullptr : &skips(h - h0, 0));
+                       index_t const k = (first - r.first) / d.chunk;
+                       auto const s = state(h, k), next = state(h, k + 1);
+                       auto const y = d.rows(c.y, b, h, first);
+                       if (h + 1 < h1)
+                         part.next = d.rows(d.x.v, b, h + 1, first).first;
+                       else if (first + 2 * d.chunk <= r.last)
+                         part.next = d.rows(d.x.v, b, h0, first + d.chunk).first;
+                       cpu_kernels::detail::prepare_chunk<true, true>(part, parts);
+                       if (past)
+                         cpu_kernels::scan_output<true>(part, parts, s.first, s.stride, y);
+                       else
+                         cpu_kernels::scan_output<false>(part, parts, s.first, s.stride, y);
+                       if (keep || first + rows < r.last)
+                         cpu_kernels::scan_advance<T>(part, parts, s.first, s.stride, next.first,
+                                                      next.stride);
+                     }
+                   }
+                   if (past) cpu_kernels::settle_stores();
+                 });
     }
   });
   return true;
