@@ -36,11 +36,13 @@ template <class T, class S> struct chunk_scan_inputs {
 };
 
 /// y =, and the last S of each sequence in `final` (sequences,H,N,P) unless empty; it may be `initial`.
+/// states (sequences,chunks,H,N,P) unless empty: S before each chunk, for backward.
 template <class T, class S> struct chunk_scan_forward_call {
   chunk_scan_shape shape;
   chunk_scan_inputs<T, S> x;
   view<T, 4, S> y;
   view<T, 4, S> final;
+  view<T, 5, S> states;
 };
 
 /// All written (=). Those of absent inputs are empty; skip: one row for each sequence.
@@ -50,10 +52,12 @@ template <class T, class S> struct chunk_scan_gradients {
   view<T, 4, S> initial;  // (sequences,H,N,P)
 };
 
-/// The adjoint; final (sequences,H,N,P): the gradient of the last states, empty: 0.
+/// The adjoint; states as forward recorded them, or empty: they are computed again. final (sequences,H,N,P):
+/// the gradient of the last states, empty: 0.
 template <class T, class S> struct chunk_scan_backward_call {
   chunk_scan_shape shape;
   chunk_scan_inputs<T, S> x;
+  view<T const, 5, S> states;
   view<T const, 4, S> dy, final;
   chunk_scan_gradients<T, S> dx;
 };

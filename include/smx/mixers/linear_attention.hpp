@@ -61,7 +61,10 @@ template <Compute T, decay_kind Decay = decay_kind::none> struct linear_attentio
     array<A, T, 1> decay;  // (H), Decay head only
   };
   template <class A> struct inputs { array<A, T, 4> q, k, v, g, initial; };
-  template <class A> struct tape {};
+  /// The states before the chunks; without them backward computes them again.
+  template <class A> struct tape {
+    array<A, T, 5> states;  // (sequences,chunks,H,N,P)
+  };
   template <class A> using state = scan_state<A, T>;
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
@@ -78,22 +81,27 @@ template <Compute T, decay_kind Decay = decay_kind::none> struct linear_attentio
     f("initial", x.initial...);
   }
   template <class X> extents<4> output_extents(X const& x) const { return x.v.extents(); }
-  template <class B> tape<writes<B>> make_tape(B&, inputs<reads<B>> const&) const { return {}; }
+  template <class B> tape<writes<B>> make_tape(B& be, inputs<reads<B>> const& x) const {
+    check_inputs(x);
+    return {be.template scratch<T>(chunk_state_extents(shape(x), x.q.ext, x.v.ext))};
+  }
 
   template <class B>
-  void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const&,
+  void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
-    forward(be, w, x, tape<writes<B>>{}, y, out<B, T, 4>{});
+    forward(be, w, x, t, y, out<B, T, 4>{});
   }
   /// Also writes the state after the last row of each sequence, unless `final` (sequences,H,N,P) is empty; it
   /// may be x.initial.
   template <class B>
-  void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const&,
+  void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const& t,
                out<B, T, 4> y, out<B, T, 4> final) const {
     check(w, x);
-    detail::check_scan_outputs<linear_attention>("linear_attention", x, y, final, output_extents(x), state_extents(x));
+    detail::check_scan_outputs<linear_attention>("linear_attention", x, y, final, output_extents(x),
+                                                 state_extents(x));
+    check_tape(x, t);
     auto frame = be.scope();
-    chunk_scan_forward<B, T>(be, shape(x), scan_inputs(be, w, x), y, final);
+    chunk_scan_forward<B, T>(be, shape(x), scan_inputs(be, w, x), y, final, t.states);
   }
 
   template <class B>
@@ -103,23 +111,23 @@ template <Compute T, decay_kind Decay = decay_kind::none> struct linear_attentio
   }
   /// dfinal: the gradient of the final states; empty: 0.
   template <class B>
-  void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const&,
+  void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const& t,
                 in<B, T, 4> dy, in<B, T, 4> dfinal, weights<writes<B>> dw, inputs<writes<B>> dx) const {
     check(w, x);
     if constexpr (Decay == decay_kind::head)
       expects_extents("linear_attention: ddecay", dw.decay.ext, {heads});
     detail::check_scan_gradients<linear_attention>("linear_attention", x, dy, dfinal, dx, output_extents(x),
                                                    state_extents(x));
+    check_tape(x, t);
     auto frame = be.scope();
     auto const in = scan_inputs(be, w, x);
     extents<4> column = x.v.ext;
     column[3] = 1;
     auto const dlog =
         Decay == decay_kind::none ? out<B, T, 4>{} : be.template scratch<T>(column);  // (B,H,L,1)
-    chunk_scan_backward<B, T>(be, shape(x), in, dy, dfinal,
+    chunk_scan_backward<B, T>(be, shape(x), in, t.states, dy, dfinal,
                               {dx.q, dx.k, dx.v, {}, dlog, {}, dx.initial});
-    if constexpr (Decay == decay_kind::token)
-      be.map(detail::where_at_most_zero{}, dx.g, x.g, as_input(dlog));
+    if constexpr (Decay == decay_kind::token) be.map(detail::where_at_most_zero{}, dx.g, x.g, as_input(dlog));
     if constexpr (Decay == decay_kind::head) {  // d log-decay / d weight is the log-decay
       be.map(multiply{}, dlog, in.log_decay, as_input(dlog));
       detail::add_row_sums<B, T>(be, as_input(dlog), dw.decay);
@@ -164,7 +172,12 @@ template <Compute T, decay_kind Decay = decay_kind::none> struct linear_attentio
     return {scale != T(0) ? static_cast<double>(scale) : by_dim, chunk, groups, packing};
   }
 
-  template <class W, class X> void check(W const& w, X const& x) const {
+  template <class X, class Tape> void check_tape(X const& x, Tape const& t) const {
+    if (t.states.size() != 0)
+      expects_extents("linear_attention: tape", t.states.ext,
+                      chunk_state_extents(shape(x), x.q.ext, x.v.ext));
+  }
+  template <class X> void check_inputs(X const& x) const {
     expects_extents("linear_attention: q", x.q.ext, {-1, -1, -1, -1});
     expects_extents("linear_attention: k", x.k.ext, x.q.ext);
     expects_extents("linear_attention: v", x.v.ext, {x.q.ext[0], -1, x.q.ext[2], -1});
@@ -172,13 +185,14 @@ template <Compute T, decay_kind Decay = decay_kind::none> struct linear_attentio
                   "a number of heads that is a multiple of the groups of q", x.v.ext[1]);
     if constexpr (Decay == decay_kind::token)
       expects_extents("linear_attention: g", x.g.ext, {x.v.ext[0], x.v.ext[1], x.v.ext[2], 1});
-    if constexpr (Decay == decay_kind::head) {
+    if constexpr (Decay == decay_kind::head)
       expects_extents("linear_attention: v", x.v.ext, {-1, heads, -1, -1});
-      expects_extents("linear_attention: decay", w.decay.ext, {heads});
-    }
     detail::check_scan("linear_attention", chunk, packing, x, x.v.ext, state_extents(x));
-    for (auto const* v : {&x.q, &x.k, &x.v})
-      expects_contiguous_rows("linear_attention: q, k, v", *v);
+    for (auto const* v : {&x.q, &x.k, &x.v}) expects_contiguous_rows("linear_attention: q, k, v", *v);
+  }
+  template <class W, class X> void check(W const& w, X const& x) const {
+    check_inputs(x);
+    if constexpr (Decay == decay_kind::head) expects_extents("linear_attention: decay", w.decay.ext, {heads});
   }
 
   template <class B>

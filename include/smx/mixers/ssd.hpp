@@ -41,10 +41,10 @@ template <Compute T> struct ssd {
 
   index_t heads = 0;
   skip_kind skip = skip_kind::head;
-  index_t head_dim = 0;   ///< P; needed with skip_kind::channel only
-  bool dt_bias = true;    ///< whether there is one
-  bool softplus = true;   ///< of dt + dt_bias; linear above 20
-  T dt_min = 0;           ///< of delta; outside the limits its gradient is 0
+  index_t head_dim = 0;  ///< P; needed with skip_kind::channel only
+  bool dt_bias = true;   ///< whether there is one
+  bool softplus = true;  ///< of dt + dt_bias; linear above 20
+  T dt_min = 0;          ///< of delta; outside the limits its gradient is 0
   T dt_max = std::numeric_limits<T>::infinity();
   index_t chunk = 64;
   group_map groups = group_map::interleaved;
@@ -57,7 +57,10 @@ template <Compute T> struct ssd {
     array<A, T, 1> dt_bias;  // (H)
   };
   template <class A> struct inputs { array<A, T, 4> x, dt, b, c, z, initial; };
-  template <class A> struct tape {};
+  /// The states before the chunks; without them backward computes them again.
+  template <class A> struct tape {
+    array<A, T, 5> states;  // (sequences,chunks,H,N,P)
+  };
   template <class A> using state = scan_state<A, T>;
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
@@ -77,7 +80,10 @@ template <Compute T> struct ssd {
     f("initial", x.initial...);
   }
   template <class X> extents<4> output_extents(X const& x) const { return x.x.extents(); }
-  template <class B> tape<writes<B>> make_tape(B&, inputs<reads<B>> const&) const { return {}; }
+  template <class B> tape<writes<B>> make_tape(B& be, inputs<reads<B>> const& x) const {
+    check_inputs(x);
+    return {be.template scratch<T>(chunk_state_extents(shape(), x.b.ext, x.x.ext))};
+  }
 
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const& t,
@@ -87,13 +93,14 @@ template <Compute T> struct ssd {
   /// Also writes the state after the last row of each sequence, unless `final` (sequences,H,N,P) is empty; it
   /// may be x.initial.
   template <class B>
-  void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const&,
+  void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const& t,
                out<B, T, 4> y, out<B, T, 4> final) const {
-    check(x);
+    check_inputs(x);
     check_weights(w, "");
     detail::check_scan_outputs<ssd>("ssd", x, y, final, output_extents(x), state_extents(x));
+    check_tape(x, t);
     auto frame = be.scope();
-    chunk_scan_forward<B, T>(be, shape(), scan_inputs(be, w, x), y, final);
+    chunk_scan_forward<B, T>(be, shape(), scan_inputs(be, w, x), y, final, t.states);
     if (detail::given(x.z)) be.map(gate{}, y, as_input(y), x.z);
   }
 
@@ -104,18 +111,19 @@ template <Compute T> struct ssd {
   }
   /// dfinal: the gradient of the final states; empty: 0.
   template <class B>
-  void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const&,
+  void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, tape<writes<B>> const& t,
                 in<B, T, 4> dy, in<B, T, 4> dfinal, weights<writes<B>> dw, inputs<writes<B>> dx) const {
-    check(x);
+    check_inputs(x);
     check_weights(w, "");
     check_weights(dw, "d");
     extents<4> const states = state_extents(x);
     detail::check_scan_gradients<ssd>("ssd", x, dy, dfinal, dx, output_extents(x), states);
+    check_tape(x, t);
     auto frame = be.scope();
     auto const in = scan_inputs(be, w, x);
     if (detail::given(x.z)) {  // y is computed again
       auto const y = be.template scratch<T>(x.x.ext);
-      chunk_scan_forward<B, T>(be, shape(), in, y, {});
+      chunk_scan_forward<B, T>(be, shape(), in, y, {}, {});
       be.map(gate_gradient{}, dx.z, as_input(y), x.z, dy);
       be.map(gate{}, y, dy, x.z);
       dy = y;
@@ -125,18 +133,18 @@ template <Compute T> struct ssd {
     auto const dskip = skip == skip_kind::none
                            ? out<B, T, 4>{}
                            : be.template scratch<T>(extents<4>{states[0], heads, 1, x.x.ext[3]});
-    chunk_scan_backward<B, T>(be, shape(), in, dy, dfinal,
+    chunk_scan_backward<B, T>(be, shape(), in, t.states, dy, dfinal,
                               {dx.c, dx.b, dx.x, ddelta, da, dskip, dx.initial});
     add_skip_gradient(be, dskip, dw.skip);
-    detail::ssd_step_size<T>{softplus, dt_min, dt_max}.backward(
-        be, in.log_decay, x.dt, w.a_log, w.dt_bias, ddelta, da, dx.dt, dw.a_log, dw.dt_bias);
+    detail::ssd_step_size<T>{softplus, dt_min, dt_max}.backward(be, in.log_decay, x.dt, w.a_log, w.dt_bias,
+                                                                ddelta, da, dx.dt, dw.a_log, dw.dt_bias);
   }
 
   /// The state before the first token: x.initial, or 0.
   template <class B>
   state<owns<B>> make_state(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x,
                             index_t capacity) const {
-    check(x);
+    check_inputs(x);
     check_weights(w, "");
     return detail::make_scan_state("ssd", be, packing, x.initial, state_extents(x), capacity);
   }
@@ -150,7 +158,7 @@ template <Compute T> struct ssd {
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>>& s,
                out<B, T, 4> y, out<B, T, 5> snapshots) const {
-    check(x);
+    check_inputs(x);
     check_weights(w, "");
     detail::scan_prefill(*this, "ssd", be, w, x, s, y, snapshots, x.x.ext, state_extents(x));
   }
@@ -183,7 +191,7 @@ template <Compute T> struct ssd {
     return head_dim;
   }
 
-  template <class X> void check(X const& x) const {
+  template <class X> void check_inputs(X const& x) const {
     expects_value(heads >= 1, "ssd: heads", "at least 1", heads);
     expects_extents("ssd: x", x.x.ext, {-1, heads, -1, skip == skip_kind::channel ? skip_width() : -1});
     expects_extents("ssd: dt", x.dt.ext, {x.x.ext[0], heads, x.x.ext[2], 1});
@@ -197,6 +205,10 @@ template <Compute T> struct ssd {
     expects_contiguous_rows("ssd: b", x.b);
     expects_contiguous_rows("ssd: c", x.c);
     detail::check_scan("ssd", chunk, packing, x, x.x.ext, state_extents(x));
+  }
+  template <class X, class Tape> void check_tape(X const& x, Tape const& t) const {
+    if (t.states.size() != 0)
+      expects_extents("ssd: tape", t.states.ext, chunk_state_extents(shape(), x.b.ext, x.x.ext));
   }
   template <class W> void check_weights(W const& w, char const* prefix) const {
     bool const gradient = *prefix != '\0';
@@ -212,7 +224,8 @@ template <Compute T> struct ssd {
   chunk_scan_inputs<T, space_t<B>> scan_inputs(B& be, weights<reads<B>> const& w,
                                                inputs<reads<B>> const& x) const {
     auto const delta = be.template scratch<T>(x.dt.ext), log_decay = be.template scratch<T>(x.dt.ext);
-    detail::ssd_step_size<T>{softplus, dt_min, dt_max}.forward(be, x.dt, w.a_log, w.dt_bias, delta, log_decay);
+    detail::ssd_step_size<T>{softplus, dt_min, dt_max}.forward(be, x.dt, w.a_log, w.dt_bias, delta,
+                                                               log_decay);
     chunk_scan_inputs<T, space_t<B>> to{x.c, x.b, x.x, delta, log_decay, {}, x.initial};
     if (skip != skip_kind::none) {
       to.skip = in<B, T, 4>(w.skip.ptr, extents<4>{1, heads, 1, x.x.ext[3]});

@@ -39,11 +39,25 @@ inline void check_packing(packed_sequences const& p, index_t batch, index_t leng
                 p.bounds[p.count]);
 }
 
-/// y =, final = (unless empty). Extents as chunk_scan_inputs says; the last axes of q, k, v, y contiguous.
+/// The extents of the states before the chunks, (sequences,chunks,H,N,P), chunks those of the longest
+/// sequence.
+template <class X> extents<5> chunk_state_extents(chunk_scan_shape const& shape, X const& q, X const& v) {
+  packed_sequences const& packing = shape.packing;
+  index_t longest = packing.count > 0 ? 0 : v[2];
+  for (index_t i = 0; i < packing.count; ++i) {
+    index_t const rows = packing.bounds[i + 1] - packing.bounds[i];
+    longest = rows > longest ? rows : longest;
+  }
+  return {sequence_count(packing, v[0]), (longest + shape.chunk - 1) / shape.chunk, v[1], q[3], v[3]};
+}
+
+/// y =, final = and states = (unless empty). Extents as chunk_scan_calls.hpp says; the last axes of q, k, v,
+/// y contiguous.
 template <class B, class T>
 void chunk_scan_forward(B& be, chunk_scan_shape const& shape, chunk_scan_inputs<T, space_t<B>> const& x,
-                        view<T, 4, space_t<B>> y, view<T, 4, space_t<B>> final) {
-  if (tuned(be, chunk_scan_forward_call<T, space_t<B>>{shape, x, y, final})) return;
+                        view<T, 4, space_t<B>> y, view<T, 4, space_t<B>> final,
+                        view<T, 5, space_t<B>> states) {
+  if (tuned(be, chunk_scan_forward_call<T, space_t<B>>{shape, x, y, final, states})) return;
   detail::chunk_scan_layout const d(shape, x);
   be.tiles(d.sequences, d.bytes<T>(), [&](auto& sub, index_t first, index_t count) {
     using part = detail::chunk_scan_part<std::remove_reference_t<decltype(sub)>, T>;
@@ -56,6 +70,7 @@ void chunk_scan_forward(B& be, chunk_scan_shape const& shape, chunk_scan_inputs<
       p.start(s);
       for (index_t c = 0; c < d.chunks(i); ++c) {
         auto inner = sub.scope();
+        if (states.size() != 0) sub.copy(as_input(s), d.state(states, i, c));
         auto const now = p.chunk(c);
         p.output(now, s, d.cut(yi, i, c));
         if (keep || c + 1 < d.chunks(i)) p.advance(now, s);
@@ -64,12 +79,13 @@ void chunk_scan_forward(B& be, chunk_scan_shape const& shape, chunk_scan_inputs<
   });
 }
 
-/// The gradients of sum(dy * y) + sum(final * last states), all written.
+/// The gradients of sum(dy * y) + sum(final * last states), all written. states: as forward recorded them, or
+/// empty.
 template <class B, class T>
 void chunk_scan_backward(B& be, chunk_scan_shape const& shape, chunk_scan_inputs<T, space_t<B>> const& x,
-                         view<T const, 4, space_t<B>> dy, view<T const, 4, space_t<B>> final,
-                         chunk_scan_gradients<T, space_t<B>> const& dx) {
-  if (tuned(be, chunk_scan_backward_call<T, space_t<B>>{shape, x, dy, final, dx})) return;
+                         view<T const, 5, space_t<B>> states, view<T const, 4, space_t<B>> dy,
+                         view<T const, 4, space_t<B>> final, chunk_scan_gradients<T, space_t<B>> const& dx) {
+  if (tuned(be, chunk_scan_backward_call<T, space_t<B>>{shape, x, states, dy, final, dx})) return;
   detail::chunk_scan_layout const d(shape, x);
   be.tiles(d.sequences, 2 * d.bytes<T>(), [&](auto& sub, index_t first, index_t count) {
     using part = detail::chunk_scan_part<std::remove_reference_t<decltype(sub)>, T>;
@@ -78,13 +94,15 @@ void chunk_scan_backward(B& be, chunk_scan_shape const& shape, chunk_scan_inputs
       part const p(sub, d, x, i);
       index_t const chunks = d.chunks(i);
       extents<4> const e = d.state_extents();
-      auto const states =
-          sub.template scratch<T>(extents<5>{chunks > 0 ? chunks : 1, e[0], e[1], e[2], e[3]});
-      p.start(fix_axis(states, 0, 0));
-      for (index_t c = 0; c + 1 < chunks; ++c) {
+      auto own = view<T, 5, space_t<B>>{};  // (chunks,G,R,N,P)
+      if (states.size() == 0 && chunks > 0) {
+        own = sub.template scratch<T>(extents<5>{chunks, e[0], e[1], e[2], e[3]});
+        p.start(fix_axis(own, 0, 0));
+      }
+      for (index_t c = 0; states.size() == 0 && c + 1 < chunks; ++c) {
         auto inner = sub.scope();
-        sub.copy(as_input(fix_axis(states, 0, c)), fix_axis(states, 0, c + 1));
-        p.advance(p.chunk(c), fix_axis(states, 0, c + 1));
+        sub.copy(as_input(fix_axis(own, 0, c)), fix_axis(own, 0, c + 1));
+        p.advance(p.chunk(c), fix_axis(own, 0, c + 1));
       }
       auto const g = sub.template scratch<T>(e);  // of the state after the chunk
       if (final.size() != 0)
@@ -94,7 +112,8 @@ void chunk_scan_backward(B& be, chunk_scan_shape const& shape, chunk_scan_inputs
       if (dx.skip.size() != 0) sub.map(constant<T>{T(0)}, d.heads(fix_axis(dx.skip, 0, i)));
       for (index_t c = chunks - 1; c >= 0; --c) {
         auto inner = sub.scope();
-        p.backward(p.chunk(c), c, as_input(fix_axis(states, 0, c)), g, dy, dx);
+        in<B, T, 4> const s = states.size() != 0 ? d.state(states, i, c) : as_input(fix_axis(own, 0, c));
+        p.backward(p.chunk(c), c, s, g, dy, dx);
       }
       if (dx.initial.size() != 0) sub.copy(as_input(g), d.heads(fix_axis(dx.initial, 0, i)));
     }

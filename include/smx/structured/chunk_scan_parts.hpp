@@ -51,7 +51,8 @@ struct chunk_scan_layout {
   chunk_scan_shape shape;
   index_t batch, length, heads_count, groups, n, p, sequences;
 
-  template <class X> chunk_scan_layout(chunk_scan_shape const& s, X const& x)
+  template <class X>
+  chunk_scan_layout(chunk_scan_shape const& s, X const& x)
       : shape(s),
         batch(x.v.ext[0]),
         length(x.v.ext[2]),
@@ -78,6 +79,10 @@ struct chunk_scan_layout {
   template <class V> auto heads(V const& v) const {
     if (shape.groups == group_map::interleaved) return split_axis(v, 0, groups, shared());
     return swap_axes(split_axis(v, 0, shared(), groups), 0, 1);
+  }
+  /// The state before chunk c of sequence i, from (sequences,chunks,H,N,P): (G,R,N,P).
+  template <class V> auto state(V const& v, index_t i, index_t c) const {
+    return heads(fix_axis(fix_axis(v, 0, i), 0, c));
   }
   /// The rows of sequence i of (B,H,L,D): (G,R,rows,D); rows_grouped: of (B,G,L,D): (G,1,rows,D).
   template <class V> auto rows(V const& v, index_t i) const {
@@ -115,12 +120,12 @@ template <class B, class T> class chunk_scan_part {
 
   /// The arrays of one chunk of Q rows.
   struct arrays {
-    reading q, k;     // (G,1,Q,N)
-    reading v;        // (G,R,Q,P)
-    reading v_in;     // weight v, (G,R,Q,P)
-    reading sums;     // of log-decays from the chunk's first row on, (G,R,Q,1)
-    reading weight;   // (G,R,Q,1)
-    extents<4> e;     // of v
+    reading q, k;    // (G,1,Q,N)
+    reading v;       // (G,R,Q,P)
+    reading v_in;    // weight v, (G,R,Q,P)
+    reading sums;    // of log-decays from the chunk's first row on, (G,R,Q,1)
+    reading weight;  // (G,R,Q,1)
+    extents<4> e;    // of v
   };
 
   /// The state before the first row.
@@ -319,8 +324,8 @@ template <class B, class T> class chunk_scan_part {
     auto const flat = be_.template scratch<T>(s.ext);
     be_.map(multiply{}, flat, s, g);
     auto const carry = be_.template scratch<T>(one);
-    be_.reduce(reduction::sum,
-               in<B, T, 4>{flat.ptr, extents<4>{s.ext[0], s.ext[1], 1, s.ext[2] * s.ext[3]}}, T(0), carry);
+    be_.reduce(reduction::sum, in<B, T, 4>{flat.ptr, extents<4>{s.ext[0], s.ext[1], 1, s.ext[2] * s.ext[3]}},
+               T(0), carry);
     auto const end = slice(each, 2, a.e[2] - 1, 1);
     be_.map(multiply_add{}, end, whole(a), as_input(carry), as_input(end));
     be_.gemm(op::transpose, op::none, T(1), seen(a.e[2]), as_input(each), T(1), da);

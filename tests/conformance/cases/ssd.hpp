@@ -41,7 +41,7 @@ template <class T> struct smx::testing::cases<smx::ssd<T>> {
             one({.dt_bias = false, .softplus = false, .dt_min = T(0.1), .chunk = 4, .packing = {bounds, 5}},
                 {1, 2, 1, 23, 4, 3, 5}),
             one({.skip = skip_kind::channel}, {1, 3, 1, 131, 20, 33, 0, false, false}),
-            one({}, {2, 5, 1, 200, 16, 24, 0, false, false})};
+            one({}, {1, 5, 1, 140, 128, 64, 0, false, false})};
   }
   static example<M> sized(index_t n) { return one({}, {1, 1, 1, n, 1, 1}); }
 

@@ -19,6 +19,7 @@
 #include <smx/backend/cpu/exp.hpp>
 #include <smx/backend/cpu/simd.hpp>
 #include <smx/backend/cpu/tile.hpp>
+#include <smx/backend/cpu/transpose.hpp>
 #include <smx/core/config.hpp>
 #include <smx/core/extents.hpp>
 
@@ -46,6 +47,7 @@ template <class T> struct scan_chunk {
   T const* products;                    // scale q k^T: (rows,ld), 0 above the diagonal
   index_t ld;
   T scale;
+  T const* next = nullptr;  // row 0 of the values that are read next, for the prefetcher; rows as those of v
 };
 
 /// Scratch of one chunk.
@@ -72,6 +74,21 @@ template <class T> struct scan_scratch {
     end = start + ldq;
   }
 };
+
+/// scale q k^T of one chunk on and below the diagonal, 0 above it: (rows,ld). scratch: n ld elements.
+template <class T>
+void scan_products(index_t rows, index_t n, T scale, strided_rows<T const> q, strided_rows<T const> k, T* to,
+                   index_t ld, T* scratch) {
+  transpose(rows, n, k.first, k.stride, scratch, ld);
+  cover<T>(0, rows, rows, [=](auto& t, index_t i, index_t j) {
+    if (j >= i + t.height) return;
+    t.zero();
+    t.template mac<layout::rows>(n, q.row(i), q.stride, scratch + j, ld);
+    t.scale(scale);
+    t.store(to + i * ld + j, ld);
+  });
+  for (index_t i = 0; i < rows; ++i) std::fill(to + i * ld + i + 1, to + (i + 1) * ld, T(0));
+}
 
 namespace detail {
 
@@ -122,6 +139,9 @@ template <bool In, bool End, class T>
   for (index_t i = 0; i < c.rows; ++i) {
     T const* const from = c.v.row(i);
     T const weight = c.weight.first == nullptr ? T(1) : *c.weight.row(i);
+    if (c.next != nullptr)
+      for (index_t j = 0; j < c.p; j += 64 / static_cast<index_t>(sizeof(T)))
+        __builtin_prefetch(c.next + i * c.v.stride + j);
     if (In || !decays) scaled_row<T>(c.p, weight, from, z.v_in + i * z.ldp);
     if (End && decays) scaled_row<T>(c.p, weight * z.end[i], from, z.v_end + i * z.ldp);
   }

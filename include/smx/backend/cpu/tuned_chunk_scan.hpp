@@ -8,7 +8,6 @@
 
 #include <smx/backend/chunk_scan_calls.hpp>
 #include <smx/backend/cpu/backend.hpp>
-#include <smx/backend/cpu/block_product.hpp>
 #include <smx/backend/cpu/chunk_scan_kernel.hpp>
 #include <smx/backend/tuned.hpp>
 
@@ -84,7 +83,7 @@ template <class T, class S> struct work {
 template <class B, class T, class S> void products(B& be, work<T, S> const& d, view<T, 4, S> to) {
   index_t const chunks = d.packed() ? 1 : (d.length + d.chunk - 1) / d.chunk;
   be.tiles(d.sequences * d.groups * chunks, 0, [&](auto& sub, index_t from, index_t count) {
-    auto const s = sub.template scratch<T>(extents<1>{cpu_kernels::block_gemm_scratch<T>(d.n)});
+    auto const s = sub.template scratch<T>(extents<1>{d.n * d.ld()});
     for (index_t item = from; item < from + count; ++item) {
       index_t const c = item % chunks, g = item / chunks % d.groups, i = item / chunks / d.groups;
       index_range r = d.rows_of(i);
@@ -99,11 +98,8 @@ template <class B, class T, class S> void products(B& be, work<T, S> const& d, v
                      index_t const rows = d.chunk < r.last - first ? d.chunk : r.last - first;
                      auto const q = d.rows(d.x.q, b, g, first), k = d.rows(d.x.k, b, g, first);
                      T* const p = d.products_at(to, b, g, first);
-                     cpu_kernels::block_gemm<T>(op::none, op::transpose, rows, rows, d.n,
-                                                static_cast<T>(d.shape.scale), q.first, q.stride, k.first,
-                                                k.stride, T(0), p, ld, s.ptr);
-                     for (index_t l = 0; l < rows; ++l)
-                       for (index_t j = l + 1; j < ld; ++j) p[l * ld + j] = T(0);
+                     cpu_kernels::scan_products<T>(rows, d.n, static_cast<T>(d.shape.scale), q, k, p, ld,
+                                                   s.ptr);
                    }
                  });
     }
@@ -144,7 +140,9 @@ bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
   using namespace tuned_chunk_scan;
   work<T, S> const d(c.shape, c.x);
   bool const keep = c.final.size() != 0;
-  if (keep && d.length == 1 && !d.packed()) {  // a stream; otherwise a row must have the bits of a longer run
+  bool const taped = c.states.size() != 0;
+  if (keep && !taped && d.length == 1 &&
+      !d.packed()) {  // a stream; otherwise a row must have the bits of a longer run
     step(be, c);
     return true;
   }
@@ -160,7 +158,7 @@ bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
   be.tiles(d.sequences * blocks, 0, [&](auto& sub, index_t from, index_t count) {
     auto const z = sub.template scratch<T>(extents<1>{cpu_kernels::scan_scratch<T>::size(d.chunk, d.p)});
     auto const skips = sub.template scratch<T>(extents<2>{per, cpu_kernels::whole_lanes<T>(d.p)});
-    auto const own = keep ? view<T, 3, S>{} : sub.template scratch<T>(extents<3>{per, d.n, d.p});
+    auto const own = keep || taped ? view<T, 3, S>{} : sub.template scratch<T>(extents<3>{per, d.n, d.p});
     for (index_t item = from; item < from + count; ++item) {
       index_t const i = item / blocks, h0 = item % blocks * per, h1 = h0 + per < d.heads ? h0 + per : d.heads;
       index_range const r = d.rows_of(i);
@@ -172,15 +170,20 @@ bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
                  [&] {
                    index_t const b = d.batch_of(i);
                    cpu_kernels::scan_scratch<T> parts(z.ptr, d.chunk, d.p);
-                   auto const state = [&](index_t h) {
-                     return keep ? d.rows(c.final, i, h, 0)
-                                 : cpu_kernels::strided_rows<T>{own.ptr + (h - h0) * own.str[0], d.p};
+                   // The state before chunk k: all in one place, or each in its own on the tape.
+                   index_t const chunks = (r.last - r.first + d.chunk - 1) / d.chunk;
+                   auto const state = [&](index_t h, index_t k) {
+                     if (taped && k < chunks)
+                       return cpu_kernels::strided_rows<T>{&c.states(i, k, h, 0, 0), d.p};
+                     if (keep) return d.rows(c.final, i, h, 0);
+                     return cpu_kernels::strided_rows<T>{
+                         own.size() == 0 ? nullptr : own.ptr + (h - h0) * own.str[0], d.p};
                    };
                    for (index_t h = h0; h < h1; ++h) {
                      d.skip_row(h, &skips(h - h0, 0));
-                     auto const s = state(h);
+                     auto const s = state(h, 0);
                      auto const start = d.rows(c.x.initial, i, h, 0);
-                     for (index_t k = 0; k < d.n; ++k) {
+                     for (index_t k = 0; k < d.n && s.first != nullptr; ++k) {
                        if (start.first == nullptr)
                          std::fill_n(s.row(k), d.p, T(0));
                        else if (start.row(k) != s.row(k))
@@ -190,18 +193,23 @@ bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
                    for (index_t first = r.first; first < r.last; first += d.chunk) {
                      index_t const rows = d.chunk < r.last - first ? d.chunk : r.last - first;
                      for (index_t h = h0; h < h1; ++h) {
-                       auto const part =
-                           d.part(b, h, first, rows, d.products_at(shared, b, d.group_of(h), first),
-                                  c.x.skip.size() == 0 ? nullptr : &skips(h - h0, 0));
-                       auto const s = state(h);
+                       auto part = d.part(b, h, first, rows, d.products_at(shared, b, d.group_of(h), first),
+                                          c.x.skip.size() == 0 ? nullptr : &skips(h - h0, 0));
+                       index_t const k = (first - r.first) / d.chunk;
+                       auto const s = state(h, k), next = state(h, k + 1);
                        auto const y = d.rows(c.y, b, h, first);
+                       if (h + 1 < h1)
+                         part.next = d.rows(d.x.v, b, h + 1, first).first;
+                       else if (first + 2 * d.chunk <= r.last)
+                         part.next = d.rows(d.x.v, b, h0, first + d.chunk).first;
                        cpu_kernels::detail::prepare_chunk<true, true>(part, parts);
                        if (past)
                          cpu_kernels::scan_output<true>(part, parts, s.first, s.stride, y);
                        else
                          cpu_kernels::scan_output<false>(part, parts, s.first, s.stride, y);
                        if (keep || first + rows < r.last)
-                         cpu_kernels::scan_advance<T>(part, parts, s.first, s.stride, s.first, s.stride);
+                         cpu_kernels::scan_advance<T>(part, parts, s.first, s.stride, next.first,
+                                                      next.stride);
                      }
                    }
                    if (past) cpu_kernels::settle_stores();

@@ -51,6 +51,10 @@ void scan_backward_heads(work<T, S> const& d, chunk_scan_backward_call<T, S> con
     return d.part(b, head(r), first, std::min(d.chunk, rows.last - first), d.products_at(shared, b, g, first),
                   c.x.skip.size() == 0 ? nullptr : &m.skips(r, 0));
   };
+  bool const taped = c.states.size() != 0;
+  auto const state = [&](index_t r, index_t k) {
+    return taped ? &c.states(i, k, head(r), 0, 0) : static_cast<T const*>(&m.states(r, k, 0, 0));
+  };
   auto const copy = [&](auto const& from, T* to) {
     for (index_t k = 0; k < d.n; ++k)
       if (from.first == nullptr)
@@ -63,9 +67,9 @@ void scan_backward_heads(work<T, S> const& d, chunk_scan_backward_call<T, S> con
     d.skip_row(h, &m.skips(r, 0));
     if (c.dx.skip.size() != 0) std::fill_n(d.rows(c.dx.skip, i, h, 0).first, d.p, T(0));
     copy(d.rows(c.final, i, h, 0), &m.g(r, 0, 0));
-    if (chunks > 0) copy(d.rows(c.x.initial, i, h, 0), &m.states(r, 0, 0, 0));
+    if (!taped && chunks > 0) copy(d.rows(c.x.initial, i, h, 0), &m.states(r, 0, 0, 0));
   }
-  for (index_t k = 0; k + 1 < chunks; ++k)
+  for (index_t k = 0; !taped && k + 1 < chunks; ++k)
     for (index_t r = 0; r < count; ++r) {
       auto const one = part(r, k);
       cpu_kernels::detail::prepare_chunk<false, true>(one, z);
@@ -88,7 +92,7 @@ void scan_backward_heads(work<T, S> const& d, chunk_scan_backward_call<T, S> con
                                                     d.rows(c.dx.skip, i, h, 0).first,
                                                     m.triangle.ptr,
                                                     r == 0};
-      cpu_kernels::scan_backward(one, to, z, w, &m.states(r, k, 0, 0), &m.g(r, 0, 0));
+      cpu_kernels::scan_backward<T>(one, to, z, w, state(r, k), &m.g(r, 0, 0));
     }
     cpu_kernels::scan_triangle_backward(part(0, k), m.triangle.ptr, to_q, to_k);
   }
@@ -125,7 +129,7 @@ bool smx_tuned(B& be, chunk_scan_backward_call<T, S> const& c) {
         take(extents<2>{parts.per, cpu_kernels::whole_lanes<T>(d.p)}),
         take(extents<2>{d.chunk, d.ld()}),
         take(extents<3>{parts.per, d.n, d.p}),
-        take(extents<4>{parts.per, chunks, d.n, d.p})};
+        c.states.size() != 0 ? view<T, 4, S>{} : take(extents<4>{parts.per, chunks, d.n, d.p})};
     for (index_t item = from; item < from + count; ++item) {
       index_t const part = item % parts.count, g = item / parts.count % d.groups,
                     i = item / parts.count / d.groups, r0 = part * parts.per,
