@@ -23,7 +23,7 @@ void bench::add_attention(std::vector<row>& rows, int threads) {
     add_rows(rows, "attention", "causal", length, curve_dim,
              job<smx::attention<float, smx::causal_mask>>{{}, qkv}, threads);
     if (length >= 1024)
-      add_rows(rows, "attention", "window-512", length, curve_dim,
+      add_rows(rows, "attention", "causal-window-512", length, curve_dim,
                job<smx::attention<float, smx::window_mask>>{{.mask = {512}}, qkv}, threads);
     if (length % 1024 == 0)
       add_rows(

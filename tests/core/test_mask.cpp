@@ -293,6 +293,20 @@ TEST_CASE("a window with sinks leaves its gap out") {
   CHECK(mask.keys(0, 0, {50, 60}, 100) == index_range{0, 60});
 }
 
+TEST_CASE("prompts and answers of several packed sequences") {
+  // a prompt is seen whole by its own sequence, an answer causally
+  index_t const starts[] = {0, 4, 9, 12}, segment[] = {0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2};
+  bool const prompt[] = {true, true, true, false, true, true, false, false, false, false, false, false};
+  auto const mask =
+      packed_mask{starts, 3} &
+      (causal_mask{} | boolean_mask{view<bool const, 4, host_space>(prompt, extents<4>{1, 1, 1, 12})});
+  mask.expect_fits({1, 1, 12, 12});
+  CHECK(difference(mask, 12, 12, [&](index_t, index_t, index_t i, index_t j) {
+          return segment[i] == segment[j] && (j <= i || (prompt[i] && prompt[j]));
+        }) == "");
+  CHECK(disagreement(mask, 12, 12, answers::sound) == "");
+}
+
 TEST_CASE("masks refuse what does not fit the scores") {
   extents<4> const scores{2, 2, 6, 7};
   auto const said = [&](auto const& mask) { return refusal([&] { expect_mask_fits(mask, scores); }); };

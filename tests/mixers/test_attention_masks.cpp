@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include <smx/backend/cpu.hpp>
+#include <smx/mixers/planning.hpp>
 #include <smx/testing/laws/forward.hpp>
 #include <smx/testing/laws/gradients.hpp>
 
@@ -76,6 +77,30 @@ TEMPLATE_TEST_CASE("attention under a mask equals the dense formula", "", band_m
                    causal_then_full_mask, padding_mask, lookahead_mask, (and_mask<dilated_mask, band_mask>),
                    (or_mask<packed_mask, prefix_mask>)) {
   check_examples<TestType>();
+}
+
+TEST_CASE("a plan counts what the mask shows") {
+  cpu be(1);
+  auto const costs = [&](auto const& mixer, index_t length) {
+    extents<4> const e{1, 1, length, 64};
+    plan_report const p = plan(be, mixer, e, e, e);
+    return std::pair{p.forward.flops, p.training.flops};
+  };
+  auto const [forward, training] = costs(attention<T>{}, 16384);
+  auto const [window, window_training] = costs(attention<T, window_mask>{.mask = {512}}, 16384);
+  // 512 of 16384 keys, and at most a panel of rows more
+  CHECK(forward / window > 16384. / (512 + 48));
+  CHECK(training / window_training > 16384. / (512 + 48));
+
+  index_t const starts[] = {0, 1000, 5000, 16384};
+  auto const packed = costs(attention<T, packed_mask>{.mask = {starts, 3}}, 16384);
+  double sum = 0, training_sum = 0;
+  for (int s = 0; s < 3; ++s) {
+    auto const one = costs(attention<T>{}, starts[s + 1] - starts[s]);
+    sum += one.first, training_sum += one.second;
+  }
+  CHECK(packed.first == test::Approx(sum).epsilon(0.02));
+  CHECK(packed.second == test::Approx(training_sum).epsilon(0.02));
 }
 
 TEST_CASE("masks are asked about entries of the scores, and about no empty tile") {

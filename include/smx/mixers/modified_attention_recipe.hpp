@@ -234,58 +234,90 @@ template <class T, class MaskType> struct modified_attention_recipe {
     be.scatter_add(as_input(buckets(be, s)), view<T const, 2, S>(sums.ptr, {n, s.heads}, {1, n}), dtable);
   }
 
-  /// As attention_recipe::backward, one batch entry after the other: they share the gradients of weights.
+  /// As attention_recipe::backward. What batch entries share is not added to by several threads at once: each
+  /// entry has gradients of the weights of its own, added up in order, and with a bias or gates for all
+  /// entries they follow one another.
   template <class B, class W, class X, class DW, class DX>
   void backward(B& be, W const& w, X const& x, in<B, T, 4> y, in<B, T, 4> dy, DW const& dw,
                 DX const& dx) const {
-    index_t const heads = x.q.ext[1], kv = x.k.ext[1], queries = x.q.ext[2], keys = x.k.ext[2],
-                  groups = heads / kv;
+    index_t const batch = x.q.ext[0], heads = x.q.ext[1], queries = x.q.ext[2], keys = x.k.ext[2];
     be.map(constant<T>{T(0)}, dx.k);
     be.map(constant<T>{T(0)}, dx.v);
     if (!x.bias.empty()) be.map(constant<T>{T(0)}, dx.bias);
     if (!x.gates.empty()) be.map(constant<T>{T(0)}, dx.gates);
-    for (index_t b = 0; b < x.q.ext[0]; ++b)
-      plain{mask, scale}.each_slab(b, heads, queries, keys, [&](index_range r, index_range seen, bool) {
-        auto frame = be.scope();
-        slab const s{b, heads, queries, keys, r, seen};
-        auto const dq = plain::rows(plain::grouped(dx.q, b, kv), r);  // (Hkv,G,rows,D)
-        if (seen.first >= seen.last) return be.map(constant<T>{T(0)}, dq);
-        auto p = be.template scratch<T>(s.scores());
-        auto const ds = be.template scratch<T>(s.scores()), lse = be.template scratch<T>(s.per_row());
-        auto const capped = how.softcap != 0 ? be.template scratch<T>(s.scores()) : out<B, T, 4>{};
-        probabilities(be, w, x, s, p, lse, capped);
-        auto const g = plain::rows(plain::grouped(dy, b, kv), r),
-                   q = plain::rows(plain::grouped(x.q, b, kv), r);
-        be.gemm(op::none, op::transpose, T(1), g, plain::rows(plain::grouped(x.v, b, kv), seen), T(0),
-                plain::grouped(ds, 0, kv));
-        auto given = p;  // what dy met: p behind dropout
-        if (how.dropout != 0) {
-          given = dropped(be, s);
-          be.map(multiply{}, ds, as_input(ds), as_input(given));
-          be.map(multiply{}, given, as_input(given), as_input(p));
-        }
-        be.softmax_backward(as_input(p), as_input(ds), ds);
-        if (how.sink) add_to_sink(be, w, s, y, dy, as_input(lse), dw.sink);
-        if (!x.gates.empty()) {
-          auto inner = be.scope();
-          auto const dgates = be.template scratch<T>(s.scores());
-          be.map(d_gate{}, dgates, as_input(ds), s.everywhere(s.part_of(x.gates)));
-          add_sum(be, as_input(dgates), s.part_of(dx.gates));
-        }
-        if (!x.bias.empty()) add_sum(be, as_input(ds), s.part_of(dx.bias));
-        if (how.relative.count != 0) add_to_table(be, s, as_input(ds), dw.table);
-        if (how.softcap != 0) be.map(d_soft_cap{how.softcap}, ds, as_input(ds), as_input(capped));
-        out<B, T, 4> const dscores = plain::grouped(ds, 0, kv), weight = plain::grouped(given, 0, kv);
-        be.gemm_select(op::none, op::none, scale, as_input(dscores),
-                       plain::rows(plain::grouped(x.k, b, kv), seen), T(0), dq);
-        auto const one = [](auto const& v, index_t n) { return slice(v, 1, n, 1); };
-        auto const dk = plain::rows(plain::grouped(dx.k, b, kv), seen),
-                   dv = plain::rows(plain::grouped(dx.v, b, kv), seen);
-        for (index_t n = 0; n < groups; ++n) {
-          be.gemm_select(op::transpose, op::none, T(1), as_input(one(weight, n)), one(g, n), T(1), dv);
-          be.gemm_select(op::transpose, op::none, scale, as_input(one(dscores, n)), one(q, n), T(1), dk);
-        }
-      });
+    auto frame = be.scope();
+    out<B, T, 3> tables;  // (B,buckets,Hq)
+    out<B, T, 2> sinks;   // (B,Hq)
+    if (how.relative.count != 0) {
+      tables = be.template scratch<T>(extents<3>{batch, how.relative.count, heads});
+      be.map(constant<T>{T(0)}, tables);
+    }
+    if (how.sink) {
+      sinks = be.template scratch<T>(extents<2>{batch, heads});
+      be.map(constant<T>{T(0)}, sinks);
+    }
+    auto const for_all = [&](auto const& v) { return !v.empty() && v.ext[0] == 1 && batch > 1; };
+    bool const in_order = for_all(x.bias) || for_all(x.gates);
+    std::size_t const bytes = static_cast<std::size_t>(4 * heads * plain::slab_rows * keys) * sizeof(T);
+    be.tiles(in_order ? 1 : batch, bytes, [&](auto& sub, index_t first, index_t count) {
+      for (index_t b = in_order ? 0 : first; b < (in_order ? batch : first + count); ++b) {
+        auto const dtable = how.relative.count != 0 ? fix_axis(tables, 0, b) : out<B, T, 2>{};
+        auto const dsink = how.sink ? fix_axis(sinks, 0, b) : out<B, T, 1>{};
+        plain{mask, scale}.each_slab(b, heads, queries, keys, [&](index_range r, index_range seen, bool) {
+          backward_slab(sub, w, x, y, dy, slab{b, heads, queries, keys, r, seen}, dtable, dsink, dx);
+        });
+      }
+    });
+    for (index_t b = 0; b < batch; ++b) {
+      if (how.relative.count != 0)
+        be.map(add{}, dw.table, as_input(dw.table), as_input(fix_axis(tables, 0, b)));
+      if (how.sink) be.map(add{}, dw.sink, as_input(dw.sink), as_input(fix_axis(sinks, 0, b)));
+    }
+  }
+
+ private:
+  template <class B, class W, class X, class DX>
+  void backward_slab(B& be, W const& w, X const& x, in<B, T, 4> y, in<B, T, 4> dy, slab const& s,
+                     out<B, T, 2> dtable, out<B, T, 1> dsink, DX const& dx) const {
+    auto frame = be.scope();
+    index_t const kv = x.k.ext[1], groups = s.heads / kv, b = s.b;
+    index_range const r = s.rows, seen = s.seen;
+    auto const dq = plain::rows(plain::grouped(dx.q, b, kv), r);  // (Hkv,G,rows,D)
+    if (seen.first >= seen.last) return be.map(constant<T>{T(0)}, dq);
+    auto p = be.template scratch<T>(s.scores());
+    auto const ds = be.template scratch<T>(s.scores()), lse = be.template scratch<T>(s.per_row());
+    auto const capped = how.softcap != 0 ? be.template scratch<T>(s.scores()) : out<B, T, 4>{};
+    probabilities(be, w, x, s, p, lse, capped);
+    auto const g = plain::rows(plain::grouped(dy, b, kv), r), q = plain::rows(plain::grouped(x.q, b, kv), r);
+    be.gemm(op::none, op::transpose, T(1), g, plain::rows(plain::grouped(x.v, b, kv), seen), T(0),
+            plain::grouped(ds, 0, kv));
+    auto given = p;  // what dy met: p behind dropout
+    if (how.dropout != 0) {
+      given = dropped(be, s);
+      be.map(multiply{}, ds, as_input(ds), as_input(given));
+      be.map(multiply{}, given, as_input(given), as_input(p));
+    }
+    be.softmax_backward(as_input(p), as_input(ds), ds);
+    if (how.sink) add_to_sink(be, w, s, y, dy, as_input(lse), dsink);
+    if (!x.gates.empty()) {
+      auto inner = be.scope();
+      auto const dgates = be.template scratch<T>(s.scores());
+      be.map(d_gate{}, dgates, as_input(ds), s.everywhere(s.part_of(x.gates)));
+      add_sum(be, as_input(dgates), s.part_of(dx.gates));
+    }
+    if (!x.bias.empty()) add_sum(be, as_input(ds), s.part_of(dx.bias));
+    if (how.relative.count != 0) add_to_table(be, s, as_input(ds), dtable);
+    if (how.softcap != 0) be.map(d_soft_cap{how.softcap}, ds, as_input(ds), as_input(capped));
+    out<B, T, 4> const dscores = plain::grouped(ds, 0, kv), weight = plain::grouped(given, 0, kv);
+    be.gemm_select(op::none, op::none, scale, as_input(dscores),
+                   plain::rows(plain::grouped(x.k, b, kv), seen), T(0), dq);
+    auto const one = [](auto const& v, index_t n) { return slice(v, 1, n, 1); };
+    auto const dk = plain::rows(plain::grouped(dx.k, b, kv), seen),
+               dv = plain::rows(plain::grouped(dx.v, b, kv), seen);
+    for (index_t n = 0; n < groups; ++n) {
+      be.gemm_select(op::transpose, op::none, T(1), as_input(one(weight, n)), one(g, n), T(1), dv);
+      be.gemm_select(op::transpose, op::none, scale, as_input(one(dscores, n)), one(q, n), T(1), dk);
+    }
   }
 
   template <class B, class W>
