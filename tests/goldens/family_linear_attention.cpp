@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  linear_attention: without decay. The normalised outputs o / (z + 1e-10), z_t = scale q_t . (z_0 + sum
+/// \file  linear_attention: without decay. The normalised outputs o / (z + 1e-10), z_t = scale q_t . (z_0 +
+/// sum
 ///        of k), come from a column of ones in v: its state is the sum of k, its output is z.
 #include <tests/goldens/linear_run.hpp>
 

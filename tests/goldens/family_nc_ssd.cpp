@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  nc_ssd: x (b,L,H,P), dt (b,L,H) after its softplus, B, C (b,L,G N). `pos` false turns the sign of m.
+/// \file  nc_ssd: x (b,L,H,P), dt (b,L,H) after its softplus, B, C (b,L,G N). `pos` false turns the sign of
+/// m.
 #include <smx/mixers/nc_ssd.hpp>
 #include <tests/goldens/ssd_run.hpp>
 

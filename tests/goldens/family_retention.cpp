@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  retention: linear attention with the decay gamma_h = 1 - 2^(-5-h). The loss has the output from zero,
+/// \file  retention: linear attention with the decay gamma_h = 1 - 2^(-5-h). The loss has the output from
+/// zero,
 ///        and the output and the last state from an initial one.
 #include <tests/goldens/linear_run.hpp>
 

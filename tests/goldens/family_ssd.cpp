@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  ssd: Mamba-2's scan with initial and final states. One file holds the paper's listing instead, on X =
+/// \file  ssd: Mamba-2's scan with initial and final states. One file holds the paper's listing instead, on X
+/// =
 ///        delta x and log-decays A (b,L,H): linear attention with a gate for each token and a scale of 1.
 #include <smx/mixers/linear_attention.hpp>
 #include <tests/goldens/ssd_run.hpp>
@@ -38,9 +39,9 @@ struct ssd_family {
                                       by_head(a.cview()), initial.cview()};
     auto frame = be.scope();
     mix.forward(be, {}, in, smx::tape_of<mixer, B>{}, by_head(y.view()), final.view());
-    mix.backward(be, {}, in, smx::tape_of<mixer, B>{}, by_head(dy.cview()), dfinal.cview(), {},
-                 {by_head(dq.view()), by_head(db.view()), by_head(dx.view()), by_head(da.view()),
-                  dinitial.view()});
+    mix.backward(
+        be, {}, in, smx::tape_of<mixer, B>{}, by_head(dy.cview()), dfinal.cview(), {},
+        {by_head(dq.view()), by_head(db.view()), by_head(dx.view()), by_head(da.view()), dinitial.view()});
     c.check("out.Y", y);
     c.check("out.final_state", turned(final.cview()));
     c.check("grad.in.X", dx);

@@ -52,8 +52,8 @@ struct ssd_step_family {
     auto const dy = load<T, 4>(be, g, "in.r"), dfinal = turned_state<T>(be, g, "in.r_last_state");
     run.mix.backward(be, run.w, in, smx::tape_of<mixer, B>{}, by_head(dy.cview()), dfinal.cview(),
                      run.dw.write(), {late(dx), late(ddt), late(db), late(dc), late(dz), dinitial.view()});
-    run.check_gradients(g, c, {{}, {}, std::move(dx), std::move(ddt), std::move(db), std::move(dc),
-                               std::move(dz), {}});
+    run.check_gradients(
+        g, c, {{}, {}, std::move(dx), std::move(ddt), std::move(db), std::move(dc), std::move(dz), {}});
     c.check("grad.in.state_prefill", turned(dinitial.cview()));
   }
 };

@@ -16,7 +16,8 @@ template <class V> V by_head(V const& v) { return swap_axes(v, 1, 2); }
 template <class V> V turned(V const& v) { return swap_axes(v, 2, 3); }
 
 /// A tensor (b,L,H) of the file as (b,L,H,1).
-template <class T, class B> smx::tensor<T, 4, smx::space_t<B>> column(B& be, golden const& g, char const* name) {
+template <class T, class B>
+smx::tensor<T, 4, smx::space_t<B>> column(B& be, golden const& g, char const* name) {
   auto const e = g.extents_of<3>(name);
   return load<T>(be, g, name, extents<4>{e[0], e[1], e[2], 1});
 }
@@ -63,9 +64,9 @@ template <class T, class B> struct ssd_run {
     m.head_dim = x[3];
     m.dt_bias = g.contains("in.dt_bias");
     m.softplus = g.option("dt_softplus", true);
-    m.skip = !g.contains("in.D")             ? smx::skip_kind::none
+    m.skip = !g.contains("in.D")           ? smx::skip_kind::none
              : g.shape("in.D").size() == 2 ? smx::skip_kind::channel
-                                             : smx::skip_kind::head;
+                                           : smx::skip_kind::head;
     m.chunk = g.option("chunk_size", m.chunk);
     auto const limits = g.numbers_option("dt_limit");
     if (limits.size() == 2) m.dt_min = static_cast<T>(limits[0]), m.dt_max = static_cast<T>(limits[1]);
@@ -82,7 +83,7 @@ template <class T, class B> struct ssd_run {
   }
 
   struct results {
-    owned y, final;                  // (b,L,H,P), (sequences,H,N,P)
+    owned y, final;                       // (b,L,H,P), (sequences,H,N,P)
     owned dx, ddt, db, dc, dz, dinitial;  // as the inputs
   };
   /// Forward and backward over all rows; empty initial and dfinal are 0.
@@ -93,7 +94,8 @@ template <class T, class B> struct ssd_run {
     smx::inputs_in<mixer, B> in = inputs(0, length());
     if (initial.size() > 0) in.initial = initial.cview();
     extents<4> const states = mix.state_extents(in);
-    results r{make(x), owned(be.memory(), states), make(x), make(dt), make(b), make(c), make(z), make(initial)};
+    results r{make(x),      owned(be.memory(), states), make(x), make(dt), make(b), make(c), make(z),
+              make(initial)};
     auto frame = be.scope();
     mix.forward(be, w, in, smx::tape_of<mixer, B>{}, by_head(r.y.view()), r.final.view());
     auto const to = [&](owned& v) { return v.size() == 0 ? smx::out<B, T, 4>{} : by_head(v.view()); };

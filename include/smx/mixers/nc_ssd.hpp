@@ -2,9 +2,9 @@
 /// \file  Non-causal state space duality: one state for all rows, y = C (B^T (m x)) + D x, m = delta |A|.
 ///
 /// delta = clamp(softplus(dt + dt_bias), dt_min, dt_max), A = -exp(a_log) for each head. The state H = sum_j
-/// m_j B_j x_j^T grows with the number of rows (nothing divides by it; scale can). Cost: 4 L N P flops a head;
-/// memory O(N P) a head and one array like x. Y. Shi et al., "VSSD: Vision Mamba with Non-Causal State Space
-/// Duality", ICCV 2025; the weights are those of its code (the paper writes 1 / A_t).
+/// m_j B_j x_j^T grows with the number of rows (nothing divides by it; scale can). Cost: 4 L N P flops a
+/// head; memory O(N P) a head and one array like x. Y. Shi et al., "VSSD: Vision Mamba with Non-Causal State
+/// Space Duality", ICCV 2025; the weights are those of its code (the paper writes 1 / A_t).
 #pragma once
 
 #include <limits>
@@ -19,9 +19,9 @@ namespace smx {
 /// (H,P), dt_bias (H). Head h reads group h mod G, as the published model, or h / (H / G) (`groups`).
 ///
 /// c may have rows of its own: cross attention, non-causal and, since row i reads c_i alone, causal in the
-/// queries; D x then is left out (skip_kind::none), otherwise L must be M. Throws precondition_error for other
-/// extents, limits of dt that are no interval, a last axis that is not contiguous, and outputs that overlap
-/// inputs.
+/// queries; D x then is left out (skip_kind::none), otherwise L must be M. Throws precondition_error for
+/// other extents, limits of dt that are no interval, a last axis that is not contiguous, and outputs that
+/// overlap inputs.
 template <Compute T> struct nc_ssd {
   using scalar = T;
   static constexpr traits about{.name = "nc_ssd",
@@ -76,8 +76,8 @@ template <Compute T> struct nc_ssd {
         auto inner = sub.scope();
         auto const yb = heads_of(y, b, x);  // (G,R,L,P)
         auto const vb = heads_of(x.x, b, x);
-        sub.gemm(op::none, op::none, T(1), keys_of(x.c, b), as_input(state(sub, x, b, weighted(sub, x, da, b))),
-                 T(0), yb);
+        sub.gemm(op::none, op::none, T(1), keys_of(x.c, b),
+                 as_input(state(sub, x, b, weighted(sub, x, da, b))), T(0), yb);
         if (skip != skip_kind::none)
           sub.map(multiply_add{}, yb, detail::spread(skip_of(w, x), yb.ext), vb, as_input(yb));
       }
@@ -92,9 +92,9 @@ template <Compute T> struct nc_ssd {
     as_ssd().check_weights(dw, "d");
     detail::check_scan_gradients<nc_ssd>("nc_ssd", x, dy, in<B, T, 4>{}, dx, output_extents(x), {});
     auto frame = be.scope();
-    auto const da = minus_weights(be, w, x);                  // (B,H,M,1)
-    auto const zero = be.template scratch<T>(x.dt.ext);       // delta has no path of its own
-    auto const dminus = be.template scratch<T>(x.dt.ext);     // of da
+    auto const da = minus_weights(be, w, x);               // (B,H,M,1)
+    auto const zero = be.template scratch<T>(x.dt.ext);    // delta has no path of its own
+    auto const dminus = be.template scratch<T>(x.dt.ext);  // of da
     auto const dskip = skip == skip_kind::none
                            ? out<B, T, 4>{}
                            : be.template scratch<T>(extents<4>{x.x.ext[0], heads, 1, x.x.ext[3]});
@@ -162,16 +162,14 @@ template <Compute T> struct nc_ssd {
     return heads_of(s, 0, x);
   }
   /// da x, (G,R,M,P).
-  template <class B>
-  in<B, T, 4> weighted(B& be, inputs<reads<B>> const& x, in<B, T, 4> da, index_t b) const {
+  template <class B> in<B, T, 4> weighted(B& be, inputs<reads<B>> const& x, in<B, T, 4> da, index_t b) const {
     auto const v = heads_of(x.x, b, x);
     auto const to = be.template scratch<T>(v.ext);
     be.map(multiply{}, to, v, detail::spread(heads_of(da, b, x), v.ext));
     return to;
   }
   /// H (G,R,N,P).
-  template <class B>
-  out<B, T, 4> state(B& be, inputs<reads<B>> const& x, index_t b, in<B, T, 4> from) const {
+  template <class B> out<B, T, 4> state(B& be, inputs<reads<B>> const& x, index_t b, in<B, T, 4> from) const {
     auto const h = be.template scratch<T>(extents<4>{from.ext[0], from.ext[1], x.b.ext[3], from.ext[3]});
     be.gemm(op::transpose, op::none, -scale, keys_of(x.b, b), from, T(0), h);
     return h;
@@ -201,8 +199,7 @@ template <Compute T> struct nc_ssd {
     if (skip == skip_kind::none) return;
     be.map(multiply_add{}, dv, detail::spread(skip_of(w, x), v.ext), dy, as_input(dv));
     be.map(multiply{}, each, dy, v);
-    be.reduce(reduction::sum, swap_axes(as_input(each), 2, 3), T(0),
-              swap_axes(heads_of(dskip, b, x), 2, 3));
+    be.reduce(reduction::sum, swap_axes(as_input(each), 2, 3), T(0), swap_axes(heads_of(dskip, b, x), 2, 3));
   }
 };
 

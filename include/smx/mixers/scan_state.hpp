@@ -55,8 +55,11 @@ void add_row_sums(B& be, view<T const, 4, space_t<B>> v, view<T, 1, space_t<B>> 
 struct scan_argument {
   char const *mixer, *prefix, *name;
 
-  [[noreturn, gnu::cold, gnu::noinline]] void refuse(char const* why) const {
+  [[noreturn, gnu::cold, gnu::noinline]] void refuse(std::string const& why) const {
     fail((std::string(mixer) + ": " + prefix + name + ": expected " + why).c_str(), location::here());
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] void refuse(char const* why, index_t got) const {
+    refuse(std::string(why) + ", got " + std::to_string(got));
   }
   void is_apart(bool ok) const {
     if (!ok) refuse("memory apart from the arguments, got an overlap");
@@ -77,7 +80,7 @@ template <class V> bool given(V const& v) { return v.ext != extents<4>{}; }
 template <class X>
 void check_scan(char const* mixer, index_t chunk, packed_sequences const& packing, X const& x,
                 extents<4> const& v, extents<4> const& state) {
-  if (chunk < 1) scan_argument{mixer, "", "chunk"}.refuse("at least 1 row");
+  if (chunk < 1) scan_argument{mixer, "", "chunk"}.refuse("at least 1 row", chunk);
   check_packing(packing, v[0], v[2]);
   if (given(x.initial)) scan_argument{mixer, "", "initial"}.has(x.initial, state);
 }
@@ -125,8 +128,9 @@ template <class B, class V>
 auto make_scan_state(char const* mixer, B& be, packed_sequences const& packing, V const& initial,
                      extents<4> const& state, index_t capacity) {
   using T = typename V::value_type;
-  if (capacity < 1) scan_argument{mixer, "", "capacity"}.refuse("at least 1");
-  if (packing.count != 0) scan_argument{mixer, "", "packing"}.refuse("no packed sequences in a stream");
+  if (capacity < 1) scan_argument{mixer, "", "capacity"}.refuse("at least 1", capacity);
+  if (packing.count != 0)
+    scan_argument{mixer, "", "packing"}.refuse("no packed sequences in a stream", packing.count);
   scan_state<owns<B>, T> s{tensor<T, 4, space_t<B>>(be.memory(), state), 0, capacity};
   if (given(initial)) be.copy(initial, s.s.view());
   return s;
@@ -137,14 +141,14 @@ template <class M, class B, class W, class X, class State, class Y, class Z>
 void scan_prefill(M const& m, char const* mixer, B& be, W const& w, X const& x, State& s, Y const& y,
                   Z const& snapshots, extents<4> const& v, extents<4> const& state) {
   index_t const count = v[2], kept = snapshots.ext[0];
-  if (given(x.initial)) scan_argument{mixer, "", "initial"}.refuse("none, since the state has it");
+  if (given(x.initial)) scan_argument{mixer, "", "initial"}.refuse("none, since the state has it; got one");
   scan_argument{mixer, "", "y"}.has(y, m.output_extents(x));
   scan_argument const own{mixer, "", "state"};
   own.has(s.s.cview(), state);
-  if (s.length + count > s.capacity) own.refuse("room for the tokens within its capacity");
+  if (s.length + count > s.capacity) own.refuse("room for the tokens within its capacity", s.length + count);
   if (kept != 0 &&
       (kept > count || snapshots.ext != extents<5>{kept, state[0], state[1], state[2], state[3]}))
-    scan_argument{mixer, "", "snapshots"}.refuse("(K,B,H,N,P) with K at most the number of tokens");
+    scan_argument{mixer, "", "snapshots"}.refuse("(K,B,H,N,P) with K at most the tokens of x; K", kept);
   auto const run = [&](index_t first, index_t rows) {
     X part;
     M::for_each_input(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  From dt to the step size and the log-decay of SSD, and back: delta = clamp(softplus(dt + bias), min,
+/// \file  From dt to the step size and the log-decay of SSD, and back: delta = clamp(softplus(dt + bias),
+/// min,
 ///        max), log-decay = -exp(a_log) delta.
 #pragma once
 
@@ -66,9 +67,9 @@ template <class T> struct ssd_step_size {
 
   /// ddt =, da_log and dbias +=; ddelta and dlog are overwritten.
   template <class B>
-  void backward(B& be, in<B, T, 4> log_decay, in<B, T, 4> dt, in<B, T, 1> a_log,
-                in<B, T, 1> bias, out<B, T, 4> ddelta, out<B, T, 4> dlog, out<B, T, 4> ddt,
-                out<B, T, 1> da_log, out<B, T, 1> dbias) const {
+  void backward(B& be, in<B, T, 4> log_decay, in<B, T, 4> dt, in<B, T, 1> a_log, in<B, T, 1> bias,
+                out<B, T, 4> ddelta, out<B, T, 4> dlog, out<B, T, 4> ddt, out<B, T, 1> da_log,
+                out<B, T, 1> dbias) const {
     auto const decays = by_head(a_log, dt.ext);
     if (bias.size() != 0) {
       be.map(gradient{*this}, ddt, dt, decays, as_input(ddelta), as_input(dlog), by_head(bias, dt.ext));

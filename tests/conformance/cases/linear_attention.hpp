@@ -39,8 +39,8 @@ template <class T, smx::decay_kind Decay> struct smx::testing::cases<smx::linear
   static test::token_scan scan(M const& m, host_weights<M> const& w, host_inputs<M> const& x) {
     extents<4> column = x.v.ext;
     column[3] = 1;
-    double const scale = m.scale != T(0) ? static_cast<double>(m.scale)
-                                         : 1 / std::sqrt(static_cast<double>(x.q.ext[3]));
+    double const scale =
+        m.scale != T(0) ? static_cast<double>(m.scale) : 1 / std::sqrt(static_cast<double>(x.q.ext[3]));
     test::token_scan s{{scale, m.chunk, m.groups, m.packing},
                        test::cube(x.q),
                        test::cube(x.k),
@@ -66,9 +66,8 @@ template <class T, smx::decay_kind Decay> struct smx::testing::cases<smx::linear
     copy_entries(view<double const, 4, host_space>(s.forward(final).at.data(), y.ext), y);
     double const terms = s.terms();
     auto const magnitude = s.magnitudes().forward(final);
-    loops::for_each_index(y.ext, [&](extents<4> const& i) {
-      loops::at(bound, i) = terms * magnitude(i[0], i[1], i[2], i[3]);
-    });
+    loops::for_each_index(
+        y.ext, [&](extents<4> const& i) { loops::at(bound, i) = terms * magnitude(i[0], i[1], i[2], i[3]); });
   }
   static void gradient_bounds(M const& m, host_weights<M> const& w, host_inputs<M> const& x,
                               view<T const, 4, host_space> dy, std::vector<numbers>& dw,

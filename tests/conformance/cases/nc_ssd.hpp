@@ -14,9 +14,8 @@ template <class T> struct smx::testing::cases<smx::nc_ssd<T>> {
                         index_t n, index_t p, bool small = true) {
     m.heads = heads;
     m.head_dim = p;
-    return {m,
-            {{b, heads, rows, p}, {b, heads, rows, 1}, {b, groups, rows, n}, {b, groups, queries, n}},
-            small};
+    return {
+        m, {{b, heads, rows, p}, {b, heads, rows, 1}, {b, groups, rows, n}, {b, groups, queries, n}}, small};
   }
   static std::vector<example<M>> examples() {
     return {one({}, 2, 1, 1, 1, 1, 3, 3),
@@ -63,8 +62,7 @@ template <class T> struct smx::testing::cases<smx::nc_ssd<T>> {
     loops::for_each_index(x.dt.ext, [&](extents<4> const& i) {
       most = std::max(most, std::fabs(static_cast<double>(loops::at(x.dt, i))));
     });
-    return 64 + 2 * most +
-           static_cast<double>(x.x.ext[2] + x.c.ext[2] + x.x.ext[3] + x.b.ext[3] + m.heads);
+    return 64 + 2 * most + static_cast<double>(x.x.ext[2] + x.c.ext[2] + x.x.ext[3] + x.b.ext[3] + m.heads);
   }
 
   /// y_i = sum_j m_j (c_i . b_j) x_j + D x_i: every pair, no state.

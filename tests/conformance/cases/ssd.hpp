@@ -119,8 +119,8 @@ template <class T> struct smx::testing::cases<smx::ssd<T>> {
         double const z = static_cast<double>(loops::at(x.z, i));
         most = std::max(most, std::fabs(z));
         // |silu'| <= 1.1, and its terms as well
-        dz(i[0], i[1], i[2], i[3]) = (n + 8 + std::fabs(z)) * 2.2 * up(i[0], i[1], i[2], i[3]) *
-                                     y(i[0], i[1], i[2], i[3]);
+        dz(i[0], i[1], i[2], i[3]) =
+            (n + 8 + std::fabs(z)) * 2.2 * up(i[0], i[1], i[2], i[3]) * y(i[0], i[1], i[2], i[3]);
         up(i[0], i[1], i[2], i[3]) *= std::fabs(silu_of(z));
       });
       n += 4 + most;

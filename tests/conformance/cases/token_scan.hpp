@@ -90,8 +90,13 @@ struct token_scan {
   };
   gradients backward(cube const& dy, cube const& dfinal) const {
     index_t const dim = q.e[3], width = v.e[3];
-    gradients d{cube(q.e), cube(k.e), cube(v.e),          cube(w.e),
-                cube(a.e), skip.given() ? cube(skip.e) : cube(), cube(state_extents())};
+    gradients d{cube(q.e),
+                cube(k.e),
+                cube(v.e),
+                cube(w.e),
+                cube(a.e),
+                skip.given() ? cube(skip.e) : cube(),
+                cube(state_extents())};
     each([&](index_t i, index_t b, index_t h, index_t g) {
       index_t const rows = last(i) - first(i);
       cube s({1, rows + 1, dim, width}), e({1, 1, dim, width});
