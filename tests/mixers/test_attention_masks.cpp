@@ -103,6 +103,23 @@ TEST_CASE("a plan counts what the mask shows") {
   CHECK(packed.second == test::Approx(training_sum).epsilon(0.02));
 }
 
+TEST_CASE("a dilated sequence is a batch of strands") {
+  cpu be(1);
+  index_t const length = 36, step = 4;
+  auto const q = random_normal<T>(be, {2, 3, length, 8}, 1), k = random_normal<T>(be, {2, 3, length, 8}, 2);
+  auto const masked = forward(be, attention<T, dilated_mask>{.mask = {step}}, {}, q, k, k);
+  for (index_t b = 0; b < 2; ++b) {
+    auto const strands = [&](auto const& v) {  // (step,H,length / step,D)
+      return swap_axes(swap_axes(split_axis(fix_axis(v, 0, b), 1, length / step, step), 0, 2), 1, 2);
+    };
+    auto const y =
+        forward(be, attention<T>{}, {}, strands(q.cview()), strands(k.cview()), strands(k.cview()));
+    auto const got = testing::values(y.cview()), want = testing::values(strands(masked.cview()));
+    // a mean of 9 values below 5, scores of 8 terms: some 30 roundings of 6e-8 each
+    for (std::size_t n = 0; n < want.size(); ++n) CHECK(got[n] == test::Approx(want[n]).margin(1e-5));
+  }
+}
+
 TEST_CASE("masks are asked about entries of the scores, and about no empty tile") {
   struct shape {
     index_t queries, keys;

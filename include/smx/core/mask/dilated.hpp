@@ -10,8 +10,9 @@ namespace smx {
 /// Combine it: `dilated_mask{4} & window_mask{512}`.
 ///
 /// Tiles are wider than most steps, so that few of them are empty. Where nothing else is masked, cut the
-/// sequence into `step` strands instead, which costs nothing: split_axis(v, 2, length / step, step), the
-/// strands as batch entries, no mask.
+/// sequence into `step` strands instead, which costs nothing: `swap_axes(swap_axes(split_axis(fix_axis(v, 0,
+/// b), 1, length / step, step), 0, 2), 1, 2)` is batch entry b as (step,H,length / step,D), to be attended
+/// without a mask.
 struct dilated_mask {
   static constexpr bool causal = false;
   index_t step = 1;
