@@ -148,6 +148,7 @@ struct band_mask {
 };
 
 static_assert(smx::Mask<patterned_mask> && patterned_mask{} == patterned_mask{});
+static_assert(smx::Mask<band_mask> && band_mask{} == band_mask{});
 
 template <class T> struct soft { std::vector<double> y, lse, y_bound, lse_bound; };
 
