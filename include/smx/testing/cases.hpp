@@ -33,6 +33,9 @@
 /// query(input)   whether input number `input` holds queries, the others being the source, in mixers for
 /// cross
 ///            patterns. Without it: the first does.
+/// crosses(m)   whether a mixer with these options may be used in the cross patterns of its traits. Without
+/// it:
+///            yes.
 /// first_positions(m, x, queries, source)   makes m and x, of whose inputs only so many first positions (at
 ///            most as many as there are) are left along L, what the law of a shorter example needs beside.
 ///            Without it: nothing.

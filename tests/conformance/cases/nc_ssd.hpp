@@ -9,6 +9,8 @@
 template <class T> struct smx::testing::cases<smx::nc_ssd<T>> {
   using M = nc_ssd<T>;
   static constexpr bool heads_alike = false;
+  static constexpr bool query(int input) { return input == 3; }  // c
+  static bool crosses(M const& m) { return m.skip == skip_kind::none; }
 
   static example<M> one(M m, index_t b, index_t heads, index_t groups, index_t queries, index_t rows,
                         index_t n, index_t p, bool small = true) {

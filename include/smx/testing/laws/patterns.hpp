@@ -16,6 +16,14 @@ template <class M> constexpr bool is_query(int input) {
     return input == 0;
 }
 
+/// Whether this mixer, with its options, may be used in cross patterns.
+template <class M> bool crosses(M const& m) {
+  if constexpr (requires { cases<M>::crosses(m); })
+    return cases<M>::crosses(m);
+  else
+    return true;
+}
+
 namespace laws {
 
 /// The arguments with only the first positions of queries and source.
@@ -42,6 +50,7 @@ template <HasCases M> verdict source_has_its_own_length(runner<M> const& be, pro
   if constexpr (!supports<M, pattern::noncausal_cross>) {
     return holds;
   } else {
+    if (!crosses(p.mixer)) return holds;
     index_t const rows = p.output[2];
     index_t source = 0;
     for (std::size_t i = 0; i < p.ext.size(); ++i)
@@ -69,6 +78,7 @@ template <HasCases M> verdict rows_are_separable(runner<M> const& be, problem<M>
   if constexpr (!supports<M, pattern::causal_cross>) {
     return holds;
   } else {
+    if (!crosses(p.mixer)) return holds;
     using T = typename M::scalar;
     numbers const whole = forward_values(be, p.mixer, p.w(), p.x()), allowed = expected(p).tolerance;
     for (index_t row : probes(p.output[2])) {
