@@ -18,14 +18,17 @@ inline auto backends() {
   using namespace smx;
   using smx::testing::backend;
   using smx::testing::untuned;
-  return std::tuple{
-      backend{"reference", [](Workspace auto... ws) { return reference_backend(std::move(ws)...); }},
-      backend{"cpu, serial", [](Workspace auto... ws) { return cpu_backend<serial_pool>(std::move(ws)...); }},
-      backend{"cpu, 2 threads", [](int threads = 2) { return cpu(threads); }},
-      backend{"cpu, 3 threads", [] { return cpu(3); }},
-      backend{"traced cpu", [] { return traced<cpu>(2); }, true},
-      backend{"cpu, recipes",
-              [](Workspace auto... ws) { return untuned<cpu_backend<serial_pool>>(std::move(ws)...); }},
+  return std::tuple {
+    backend{"reference", [](Workspace auto... ws) { return reference_backend(std::move(ws)...); }},
+        backend{"cpu, serial",
+                [](Workspace auto... ws) { return cpu_backend<serial_pool>(std::move(ws)...); }},
+        backend{"cpu, 2 threads", [](int threads = 2) { return cpu(threads); }},
+#if !defined(__clang__)  // clang is asked about its code for the kernels; g++ also about what wraps them
+        backend{"cpu, 3 threads", [] { return cpu(3); }},
+        backend{"traced cpu", [] { return traced<cpu>(2); }, true},
+        backend{"cpu, recipes",
+                [](Workspace auto... ws) { return untuned<cpu_backend<serial_pool>>(std::move(ws)...); }},
+#endif
   };
 }
 
