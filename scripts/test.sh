@@ -53,7 +53,7 @@ units="core;io;backend;backend/cpu;structured;mixers;conformance;goldens;fuzz"
 options_for() {
   case "$1" in
     release) echo "-DSMX_TEST_PARTS=all" ;;
-    clang) echo "-DSMX_TEST_PARTS=core;io;backend;backend/cpu;structured;conformance;fuzz;headers;compile_fail $native -DSMX_BUILD_FUZZERS=ON -DSMX_BUILD_BENCH=OFF" ;;
+    clang) echo "-DSMX_TEST_PARTS=core;io;backend;backend/cpu;structured;conformance;fuzz;headers;compile_fail $native -DSMX_BUILD_FUZZERS=ON -DSMX_BUILD_BENCH=OFF -DSMX_BUILD_EXAMPLES=OFF" ;;
     asan-ubsan) echo "-DSMX_TEST_PARTS=io;backend/cpu;fuzz -DSMX_BUILD_EXAMPLES=OFF -DSMX_BUILD_BENCH=OFF $native" ;;
     tsan) echo "-DSMX_TEST_PARTS=backend -DSMX_BUILD_EXAMPLES=OFF -DSMX_BUILD_BENCH=OFF $native" ;;
   esac
