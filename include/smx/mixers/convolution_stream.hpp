@@ -68,9 +68,9 @@ template <class A, class T> struct convolution_stream {
     rows = tensor<T, 1, space_t<B>>(be.memory(), extents<1>{row_size});
   }
 
-  /// Takes the memory that counters from elsewhere (a file) speak of, for kernels of `taps_` taps. Throws
-  /// unless they fit each other, this backend and these taps.
-  template <class B> void take_memory(B& be, index_t batch, index_t channels, index_t taps_) {
+  /// Takes the memory that counters from elsewhere (a file) speak of, for kernels of `kernel_taps` taps.
+  /// Throws unless they fit each other, this backend and these taps.
+  template <class B> void take_memory(B& be, index_t batch, index_t channels, index_t kernel_taps) {
     expects_value(prefix <= position && position <= capacity, "state: prefix",
                   "no more than position, which is no more than capacity", prefix);
     index_t const found = layout;
@@ -80,7 +80,7 @@ template <class A, class T> struct convolution_stream {
       return;
     }
     expects_value(prefix < capacity, "state: prefix", "less than the capacity", prefix);
-    expects_value(taps == taps_, "state: taps", "those of the kernels", taps);
+    expects_value(taps == kernel_taps, "state: taps", "those of the kernels", taps);
     reserve(be, batch, channels);
     expects_value(layout == found, "state: layout", "that of this backend and its instruction set", found);
   }
