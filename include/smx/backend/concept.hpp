@@ -124,6 +124,12 @@ concept has_scratch = requires(B& be, extents<3> e) {
   { be.memory() } -> std::same_as<memory<space_t<B>>>;
 };
 
+namespace detail {
+struct any_tile_body {  // a lambda inside of a requires-expression is more than nvcc's front end takes
+  template <class Sub> void operator()(Sub&, index_t, index_t) const {}
+};
+}  // namespace detail
+
 /// tiles(n, bytes_per_item, body): body(sub, first, count) on disjoint ranges that cover n independent items.
 /// `sub` is a backend too; what a range takes from its scratch is given back after it. The CPU chooses ranges
 /// whose scratch fits the cache and runs them in parallel; others take everything at once, in slabs that
@@ -131,7 +137,7 @@ concept has_scratch = requires(B& be, extents<3> e) {
 /// planners count its cost instead.
 template <class B>
 concept has_tiles = requires(B& be, index_t n, std::size_t bytes, void (*f)()) {
-  be.tiles(n, bytes, [](auto&, index_t, index_t) {});
+  be.tiles(n, bytes, detail::any_tile_body{});
   { be.kernel("name", kernel_cost{}, f) } -> std::same_as<void>;
   { be.synchronize() } -> std::same_as<void>;
 };

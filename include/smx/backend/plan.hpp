@@ -25,10 +25,11 @@ struct cost {
 struct tiling {
   int threads = 1;
   std::size_t cache_bytes = 0;  ///< scratch that one tile may take; 0: everything at once, in slabs
+  std::size_t slab_bytes = default_slab_bytes;  ///< of such a slab
 
   /// Items of one tile. It depends on the work only, never on the threads, so that results do not either.
   constexpr index_t items(index_t n, std::size_t bytes_per_item) const {
-    if (cache_bytes == 0) return slab_items(n, bytes_per_item);
+    if (cache_bytes == 0) return slab_items(n, bytes_per_item, slab_bytes);
     index_t const share = (n + 63) / 64;
     if (bytes_per_item == 0) return share < 1 ? 1 : share;
     auto const fit = static_cast<index_t>(cache_bytes / bytes_per_item);
@@ -49,13 +50,13 @@ template <class Target = void> class plan_backend {
   plan_backend& operator=(plan_backend const&) = delete;
   static constexpr char const* name() { return "plan"; }
 
-  template <class A, class B, class C, class S> void gemm(op ta, op tb, S, A a, B b, S beta, C c) {
+  template <class A, class B, class C, class S> void gemm(op ta, op tb, S alpha, A a, B b, S beta, C c) {
+    gemm_select(ta, tb, alpha, a, b, beta, c);
+    if constexpr (requires { Target::plan_gemm(*this, ta, a, b, c); }) Target::plan_gemm(*this, ta, a, b, c);
+  }
+  template <class A, class B, class C, class S> void gemm_select(op ta, op tb, S, A a, B b, S beta, C c) {
     detail::check_gemm(ta, tb, a, b, c);
     note(counting::gemm(ta, a, b, beta, c));
-  }
-  template <class A, class B, class C, class S>
-  void gemm_select(op ta, op tb, S alpha, A a, B b, S beta, C c) {
-    gemm(ta, tb, alpha, a, b, beta, c);
   }
   template <class F, class Y, class... X> void map(F const&, Y y, X... x) {
     detail::check_map(y, x...);
@@ -86,6 +87,7 @@ template <class Target = void> class plan_backend {
   void norm_backward(norm_kind, X x, X gain, X mean, X scale, X dy, Y dx, Y dgain, Y dbias) {
     detail::check_norm_backward(x, gain, mean, scale, dy, dx, dgain, dbias);
     note(counting::norm_backward(x, gain, mean, scale, dy, dx, dgain, dbias));
+    if constexpr (requires { Target::plan_norm_backward(*this); }) Target::plan_norm_backward(*this);
   }
   template <class X, class Y> void cumulative_sum(X x, Y y) {
     detail::check_cumulative_sum(x, y);

@@ -22,10 +22,11 @@ void expects_contiguous_rows(char const* argument, V const& v, location at = loc
                 at);
 }
 
+inline constexpr std::size_t default_slab_bytes = std::size_t{64} << 20;
+
 /// How many of n items with scratch of their own are taken at once by backends that take all they can: slabs
-/// of 64 MiB at most, one item at least.
-constexpr index_t slab_items(index_t n, std::size_t bytes_per_item) {
-  constexpr std::size_t slab = std::size_t{64} << 20;
+/// of `slab` bytes at most, one item at least.
+constexpr index_t slab_items(index_t n, std::size_t bytes_per_item, std::size_t slab = default_slab_bytes) {
   std::size_t const fit = bytes_per_item == 0 ? static_cast<std::size_t>(n) : slab / bytes_per_item;
   return fit < 1 ? 1 : fit < static_cast<std::size_t>(n) ? static_cast<index_t>(fit) : n < 1 ? 1 : n;
 }

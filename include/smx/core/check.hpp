@@ -48,7 +48,7 @@ class out_of_memory : public std::bad_alloc {
 
  private:
   std::size_t bytes_;
-  char text_[96];
+  char text_[160];
 };
 
 namespace detail {

@@ -4,7 +4,6 @@
 ///        in 8 or 11 bits by accident (512 ones sum to 256 in bf16).
 #pragma once
 
-#include <bit>
 #include <concepts>
 #include <cstdint>
 
@@ -12,17 +11,25 @@
 
 namespace smx {
 
+namespace detail {
+/// std::bit_cast for host and device: nvcc takes the library's for a function of the host.
+template <class To, class From> SMX_HD constexpr To bits_as(From const& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  return __builtin_bit_cast(To, from);
+}
+}  // namespace detail
+
 /// bfloat16: 1 + 8 + 7 bits. Conversion from float rounds to nearest, ties to even; NaN stays NaN.
 struct bf16 {
   std::uint16_t bits = 0;
 
   bf16() = default;
   SMX_HD explicit constexpr bf16(float f) {
-    auto const u = std::bit_cast<std::uint32_t>(f);
+    auto const u = detail::bits_as<std::uint32_t>(f);
     bits = static_cast<std::uint16_t>(f != f ? (u >> 16) | 0x40u : (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16);
   }
   SMX_HD constexpr operator float() const {
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+    return detail::bits_as<float>(static_cast<std::uint32_t>(bits) << 16);
   }
 };
 
@@ -33,7 +40,7 @@ struct f16 {
 
   f16() = default;
   SMX_HD explicit constexpr f16(float f) {
-    auto const u = std::bit_cast<std::uint32_t>(f);
+    auto const u = detail::bits_as<std::uint32_t>(f);
     std::uint32_t const sign = (u >> 16) & 0x8000u, magnitude = u & 0x7FFFFFFFu;
     if (magnitude > 0x7F800000u) {  // NaN, quiet, with the top of its payload
       bits = static_cast<std::uint16_t>(sign | 0x7E00u | ((magnitude >> 13) & 0x1FFu));
@@ -43,14 +50,14 @@ struct f16 {
       std::uint32_t const rebased = magnitude - 0x38000000u;
       bits = static_cast<std::uint16_t>(sign | ((rebased + 0xFFFu + ((rebased >> 13) & 1u)) >> 13));
     } else {  // subnormal: multiples of 2^-24; 0.5 has an ulp of 2^-24, so the addition rounds for us
-      float const steps = std::bit_cast<float>(magnitude) + 0.5f;
-      bits = static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(steps) - 0x3F000000u));
+      float const steps = detail::bits_as<float>(magnitude) + 0.5f;
+      bits = static_cast<std::uint16_t>(sign | (detail::bits_as<std::uint32_t>(steps) - 0x3F000000u));
     }
   }
   SMX_HD constexpr operator float() const {
     std::uint32_t const sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16, body = bits & 0x7FFFu;
-    if (body >= 0x7C00u) return std::bit_cast<float>(sign | 0x7F800000u | ((body & 0x3FFu) << 13));
-    if (body >= 0x0400u) return std::bit_cast<float>(sign | ((body << 13) + 0x38000000u));
+    if (body >= 0x7C00u) return detail::bits_as<float>(sign | 0x7F800000u | ((body & 0x3FFu) << 13));
+    if (body >= 0x0400u) return detail::bits_as<float>(sign | ((body << 13) + 0x38000000u));
     float const magnitude = static_cast<float>(body) * 0x1p-24f;  // exact
     return sign != 0 ? -magnitude : magnitude;
   }

@@ -61,8 +61,8 @@ template <class Pool = thread_pool> class cpu_backend {
     detail::check_map(y, x...);
     if (y.size() == 0) return;
     auto ext = y.ext;
-    cpu_kernels::order_axes(ext, y, x...);
-    int const axes = cpu_kernels::fuse_axes(ext, y, x...);
+    detail::order_axes(ext, y, x...);
+    int const axes = detail::fuse_axes(ext, y, x...);
     if constexpr (Y::rank >= 2) {
       int const across = cpu_kernels::axis_across(axes, ext, x...);
       if (across >= 0) {

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The CUDA backend with its tuned kernels, and copies between host and device. For translation units
+/// that nvcc compiles; link smx::cuda.
+#pragma once
+
+#include <smx/backend/cuda/backend.cuh>
+#include <smx/backend/cuda/transfer.cuh>
+
+namespace smx {
+
+/// The GPU: `smx::cuda be;` instead of `smx::cpu be;`.
+using cuda = cuda_backend;
+
+}  // namespace smx

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Every status of CUDA and cuBLAS as backend_error: the library's text, the call, the sizes.
+#pragma once
+
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+
+#include <cstdio>
+
+#include <smx/core/check.hpp>
+
+namespace smx::cuda_kernels {
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_cuda(char const* call, char const* what,
+                                                             char const* name, char const* sizes) {
+  char text[512];
+  std::snprintf(text, sizeof text, "cuda: %s%s%s: %s (%s)", call, *sizes != '\0' ? " " : "", sizes, what,
+                name);
+  smx::detail::raise<backend_error>(text);
+}
+
+/// Throws backend_error unless the call went well; `sizes` is what it was about.
+inline void check(cudaError_t status, char const* call, char const* sizes = "") {
+  if (status == cudaSuccess) [[likely]]
+    return;
+  static_cast<void>(cudaGetLastError());  // an error that is not sticky ends here
+  fail_cuda(call, cudaGetErrorString(status), cudaGetErrorName(status), sizes);
+}
+inline void check(cublasStatus_t status, char const* call, char const* sizes = "") {
+  if (status == CUBLAS_STATUS_SUCCESS) [[likely]]
+    return;
+  fail_cuda(call, cublasGetStatusString(status), cublasGetStatusName(status), sizes);
+}
+
+}  // namespace smx::cuda_kernels

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/cuda/emulator/fibers.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#if !defined(__x86_64__)
+#error "the emulator switches between fibers in x86-64 assembly"
+#endif
+
+// void smx_switch_fiber(void** save_here, void* resume_there): callee-saved registers of the System V ABI.
+asm(R"(
+.text
+.globl smx_switch_fiber
+.type smx_switch_fiber, @function
+smx_switch_fiber:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size smx_switch_fiber, .-smx_switch_fiber
+)");
+extern "C" void smx_switch_fiber(void** save, void* resume);
+
+namespace emulator {
+namespace {
+
+constexpr std::size_t stack_bytes = std::size_t{128} << 10;
+
+enum class state : char { ready, at_block, at_warp, done };
+
+struct copy {
+  void* to;
+  void const* from;
+  std::size_t bytes;
+  int group;
+};
+
+struct fiber {
+  std::unique_ptr<std::byte[]> stack;
+  void* saved = nullptr;
+  state is = state::done;
+  dim3 thread;
+  int parity = 0;
+  std::vector<copy> copies;
+  int groups = 0;
+};
+
+struct warp {
+  alignas(16) std::byte slots[2][32][16];
+};
+
+struct machine {
+  std::vector<fiber> fibers;
+  std::vector<warp> warps;
+  std::vector<std::byte> shared;
+  std::byte* shared_start = nullptr;
+  void* scheduler = nullptr;
+  position now;
+  int running = 0;
+  bool any[2] = {false, false};
+  int any_turn = 0;
+  void (*body)(void const*) = nullptr;
+  void const* context = nullptr;
+};
+machine m;
+
+void leave(state why) {
+  m.fibers[static_cast<std::size_t>(m.running)].is = why;
+  smx_switch_fiber(&m.fibers[static_cast<std::size_t>(m.running)].saved, m.scheduler);
+}
+
+void enter() {
+  m.body(m.context);
+  leave(state::done);
+  std::abort();  // nobody resumes a finished thread
+}
+
+void prepare(fiber& f) {
+  if (!f.stack) f.stack = std::make_unique<std::byte[]>(stack_bytes);
+  auto top = reinterpret_cast<std::uintptr_t>(f.stack.get() + stack_bytes) & ~std::uintptr_t{63};
+  auto* words = reinterpret_cast<void**>(top);
+  *--words = nullptr;  // a return address that is never used keeps the ABI's alignment
+  *--words = reinterpret_cast<void*>(&enter);
+  for (int i = 0; i < 6; ++i) *--words = nullptr;
+  f.saved = words;
+  f.is = state::ready;
+  f.parity = 0;
+  f.copies.clear();
+  f.groups = 0;
+}
+
+[[noreturn]] void stuck(std::size_t threads) {
+  std::size_t count[4] = {};
+  for (std::size_t i = 0; i < threads; ++i) ++count[static_cast<std::size_t>(m.fibers[i].is)];
+  std::fprintf(
+      stderr,
+      "emulator: threads wait for ever: %zu at __syncthreads, %zu at a barrier of their warp, %zu done\n",
+      count[1], count[2], count[3]);
+  std::abort();
+}
+
+void run_block(std::size_t threads) {
+  std::size_t left = threads;
+  for (std::size_t i = 0; i < threads; ++i) prepare(m.fibers[i]);
+  m.any[0] = m.any[1] = false;
+  m.any_turn = 0;
+  while (left > 0) {
+    bool moved = false;
+    for (std::size_t i = 0; i < threads; ++i) {
+      fiber& f = m.fibers[i];
+      if (f.is != state::ready) continue;
+      moved = true;
+      m.running = static_cast<int>(i);
+      m.now.thread = f.thread;
+      smx_switch_fiber(&m.scheduler, f.saved);
+      if (f.is == state::done) --left;
+    }
+    bool whole = left > 0;
+    for (std::size_t w = 0; w < threads; w += 32) {
+      std::size_t const end = w + 32 < threads ? w + 32 : threads;
+      bool all = true;
+      for (std::size_t i = w; i < end; ++i) {
+        state const is = m.fibers[i].is;
+        all = all && (is == state::at_warp || is == state::done);
+        whole = whole && (is == state::at_block || is == state::done);
+      }
+      if (!all) continue;
+      for (std::size_t i = w; i < end; ++i)
+        if (m.fibers[i].is == state::at_warp) m.fibers[i].is = state::ready, moved = true;
+    }
+    if (whole) {
+      moved = true;
+      m.any_turn ^= 1;
+      m.any[m.any_turn] = false;
+      for (std::size_t i = 0; i < threads; ++i)
+        if (m.fibers[i].is == state::at_block) m.fibers[i].is = state::ready;
+    }
+    if (!moved) stuck(threads);
+  }
+}
+
+}  // namespace
+
+position const& here() { return m.now; }
+int lane() { return m.running % 32; }
+void wait_for_block() { leave(state::at_block); }
+void wait_for_warp() { leave(state::at_warp); }
+bool block_any(bool yes) {
+  int const turn = m.any_turn;
+  m.any[turn] = m.any[turn] || yes;
+  wait_for_block();
+  return m.any[turn];
+}
+std::byte (*next_slots())[16] {
+  fiber& f = m.fibers[static_cast<std::size_t>(m.running)];
+  f.parity ^= 1;
+  return m.warps[static_cast<std::size_t>(m.running) / 32].slots[f.parity];
+}
+unsigned votes(bool yes) {
+  auto* const slots = next_slots();
+  auto const first = static_cast<std::size_t>(m.running) / 32 * 32;
+  slots[lane()][0] = std::byte{yes};
+  wait_for_warp();
+  unsigned all = 0;
+  for (std::size_t l = 0;
+       l < 32 &&
+       first + l < static_cast<std::size_t>(m.now.block_size.x * m.now.block_size.y * m.now.block_size.z);
+       ++l)
+    if (m.fibers[first + l].is != state::done && slots[l][0] != std::byte{0}) all |= 1u << l;
+  return all;
+}
+std::byte* shared_memory() { return m.shared_start; }
+
+void later_copy(void* to, void const* from, std::size_t bytes) {
+  fiber& f = m.fibers[static_cast<std::size_t>(m.running)];
+  f.copies.push_back({to, from, bytes, f.groups});
+}
+void close_copies() { ++m.fibers[static_cast<std::size_t>(m.running)].groups; }
+void finish_copies(int left) {
+  fiber& f = m.fibers[static_cast<std::size_t>(m.running)];
+  std::size_t kept = 0;
+  for (copy const& c : f.copies)
+    if (c.group < f.groups - left) {
+      if (c.from != nullptr)
+        std::memcpy(c.to, c.from, c.bytes);
+      else
+        std::memset(c.to, 0, c.bytes);
+    } else {
+      f.copies[kept++] = c;
+    }
+  f.copies.resize(kept);
+}
+
+void run(dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(void const*), void const* context) {
+  std::size_t const threads = std::size_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
+      grid.z > 65535 || shared_bytes > std::size_t{227} << 10) {
+    std::fprintf(stderr, "emulator: no such launch: grid (%u,%u,%u), block (%u,%u,%u), %zu bytes shared\n",
+                 grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes);
+    std::abort();
+  }
+  if (m.fibers.size() < threads) m.fibers.resize(threads);
+  if (m.warps.size() * 32 < threads) m.warps.resize((threads + 31) / 32);
+  m.shared.resize(shared_bytes + 128);
+  m.shared_start = m.shared.data() + (128 - reinterpret_cast<std::uintptr_t>(m.shared.data()) % 128) % 128;
+  m.body = body, m.context = context;
+  m.now.block_size = block, m.now.grid_size = grid;
+  std::size_t at = 0;
+  for (unsigned z = 0; z < block.z; ++z)
+    for (unsigned y = 0; y < block.y; ++y)
+      for (unsigned x = 0; x < block.x; ++x) m.fibers[at++].thread = dim3(x, y, z);
+  for (unsigned z = 0; z < grid.z; ++z)
+    for (unsigned y = 0; y < grid.y; ++y)
+      for (unsigned x = 0; x < grid.x; ++x) {
+        m.now.block = dim3(x, y, z);
+        std::memset(m.shared_start, 0xFB, shared_bytes);  // what nobody wrote is no number
+        run_block(threads);
+      }
+}
+
+}  // namespace emulator

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The threads of one CUDA block as fibers of one host thread: barriers of block and warp, exchange
+/// inside a warp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned nx = 1, unsigned ny = 1, unsigned nz = 1) : x(nx), y(ny), z(nz) {}
+};
+
+namespace emulator {
+
+/// Where the running thread is.
+struct position {
+  dim3 thread, block, block_size, grid_size;
+};
+position const& here();
+int lane();
+
+void wait_for_block();
+void wait_for_warp();
+bool block_any(bool);
+
+/// 16 bytes of each lane of a warp, filled before and read after a barrier. Two in turn, so that one barrier
+/// an exchange is enough.
+std::byte (*next_slots())[16];
+unsigned votes(bool);
+
+template <class T> T exchange(T const& own, int from) {
+  static_assert(sizeof(T) <= 16 && std::is_trivially_copyable_v<T>);
+  auto* const slots = next_slots();
+  std::memcpy(slots[lane()], &own, sizeof(T));
+  wait_for_warp();
+  T other;
+  std::memcpy(&other, slots[from], sizeof(T));
+  return other;
+}
+
+/// What every lane of the warp has.
+template <class T> void exchange_all(T const& own, T (&all)[32]) {
+  static_assert(sizeof(T) <= 16 && std::is_trivially_copyable_v<T>);
+  auto* const slots = next_slots();
+  std::memcpy(slots[lane()], &own, sizeof(T));
+  wait_for_warp();
+  for (int l = 0; l < 32; ++l) std::memcpy(&all[l], slots[l], sizeof(T));
+}
+
+/// body(context) for every thread of every block. Aborts, with a message, where threads wait for each other
+/// in different places for ever.
+void run(dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(void const*), void const* context);
+
+/// Of the running block.
+std::byte* shared_memory();
+
+/// Asynchronous copies of the running thread: they happen when they are waited for, not before.
+void later_copy(void* to, void const* from, std::size_t bytes);
+void close_copies();
+void finish_copies(int left);
+
+}  // namespace emulator

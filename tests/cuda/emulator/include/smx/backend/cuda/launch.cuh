@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Stands in for the library's header of this name: kernels run on the host, as soon as they are
+/// launched.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <tuple>
+
+namespace smx::cuda_kernels {
+
+struct launch_shape {
+  dim3 grid, block;
+  std::size_t shared = 0;
+};
+
+template <class... P, class... A>
+cudaError_t launch(cudaStream_t, launch_shape const& shape, void (*kernel)(P...), A const&... a) {
+  struct call {
+    void (*kernel)(P...);
+    std::tuple<std::remove_cvref_t<P>...> arguments;
+  } const c{kernel, {static_cast<P>(a)...}};
+  emulator::run(
+      shape.grid, shape.block, shape.shared,
+      [](void const* context) {
+        auto const& [f, arguments] = *static_cast<call const*>(context);
+        std::apply(f, arguments);
+      },
+      &c);
+  return cudaSuccess;
+}
+
+template <class T> T* shared_memory() { return reinterpret_cast<T*>(emulator::shared_memory()); }
+
+}  // namespace smx::cuda_kernels
