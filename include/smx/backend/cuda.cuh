@@ -4,6 +4,7 @@
 #pragma once
 
 #include <smx/backend/cuda/backend.cuh>
+#include <smx/backend/cuda/graph.cuh>
 #include <smx/backend/cuda/transfer.cuh>
 
 namespace smx {
