@@ -17,7 +17,7 @@ LAYERS = [
     ("include/smx/io/", "io"),
     ("include/smx/backend/cpu.hpp", "cpu"),
     ("include/smx/backend/cpu/", "cpu"),
-    ("include/smx/backend/cuda.hpp", "cuda"),
+    ("include/smx/backend/cuda.cuh", "cuda"),
     ("include/smx/backend/cuda/", "cuda"),
     ("include/smx/backend/", "backend"),
     ("include/smx/structured/", "structured"),
