@@ -2,7 +2,8 @@
 /// \file  Kernels of the chunked scan (structured/chunk_scan.hpp), all chunks in parallel:
 ///
 /// products of queries and keys, once for each group; U = (E w k)^T v of each chunk; the states before the
-/// chunks from the U, chunk after chunk, each number of a state for itself; y = (decayed triangle) w v + F q S
+/// chunks from the U, chunk after chunk, each number of a state for itself; y = (decayed triangle) w v + F q
+/// S
 /// + skip v. The last is a product of depth rows + N for each tile of 64 rows. Sums of log-decays are made in
 /// double again in each kernel, and kept as pairs. Where v is no number it counts for the rows that see it
 /// only.
@@ -50,7 +51,8 @@ template <class T> struct decay_sums {
         if (i < rows) {
           T const rounded = static_cast<T>(sum);
           high[i] = rounded;
-          low[i] = sum == static_cast<double>(rounded) ? T(0) : static_cast<T>(sum - static_cast<double>(rounded));
+          low[i] =
+              sum == static_cast<double>(rounded) ? T(0) : static_cast<T>(sum - static_cast<double>(rounded));
         }
         before = __shfl_sync(~0u, sum, 31);
       }
@@ -77,11 +79,13 @@ template <class P> struct scan_memory {
   __device__ T* left(int buffer) const { return slices + 2 * buffer * slice_numbers<P>; }
   __device__ T* right(int buffer) const { return left(buffer) + slice_numbers<P>; }
   static constexpr std::size_t bytes(index_t numbers_by_row) {
-    return (4 * static_cast<std::size_t>(slice_numbers<P>) + static_cast<std::size_t>(numbers_by_row)) * sizeof(T);
+    return (4 * static_cast<std::size_t>(slice_numbers<P>) + static_cast<std::size_t>(numbers_by_row)) *
+           sizeof(T);
   }
 };
 
-/// Slice after slice: load(s) into registers while the one before is used, store(s, buffer) into shared memory, use(s, buffer).
+/// Slice after slice: load(s) into registers while the one before is used, store(s, buffer) into shared
+/// memory, use(s, buffer).
 template <class Load, class Store, class Use>
 __device__ void each_slice(int count, Load const& load, Store const& store, Use const& use) {
   if (count == 0) return;
@@ -117,8 +121,8 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   scan_memory<P> const m(shared_memory<T>());
   typename P::template tile<along::depth, along::depth> t;
   tile_slice<P, along::depth> a, b;
-  T const *const q = x.q.at(at.batch, blockIdx.z, at.first + row),
-                 *const k = x.k.at(at.batch, blockIdx.z, at.first + column);
+  T const *const q = x.q.at(at.batch, blockIdx.z, at.first + row), *const k = x.k.at(at.batch, blockIdx.z,
+                                                                                     at.first + column);
   each_slice(
       static_cast<int>(ceil_div(d.n, tile_depth)),
       [&](int s) {
@@ -138,8 +142,8 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
 
 /// Of each chunk: U = sum over rows of factor k^T v, (N,P), into its place among `states`; factor: the decay
 /// to the chunk's end times weight, or, FromStart, the decay from its start times scale. whole
-/// (numbers,H): the decay of the chunk. Unless `all`, chunks whose U nobody asks for are left out: the last of
-/// a sequence, FromStart the first. Blocks: (number, head, tiles of N times tiles of P).
+/// (numbers,H): the decay of the chunk. Unless `all`, chunks whose U nobody asks for are left out: the last
+/// of a sequence, FromStart the first. Blocks: (number, head, tiles of N times tiles of P).
 template <class P, bool FromStart>
 __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
     scan_chunk_states(scan_chunks chunks, index_t base, scan_heads d, scan_inputs<typename P::number> x,
@@ -168,7 +172,8 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   __syncthreads();
   typename P::template tile<along::edge, along::edge> t;
   tile_slice<P, along::edge> a, b;
-  T const *const k = x.k.at(at.batch, d.group(h), at.first) + row, *const v = x.v.at(at.batch, h, at.first) + column;
+  T const *const k = x.k.at(at.batch, d.group(h), at.first) + row, *const v =
+                                                                       x.v.at(at.batch, h, at.first) + column;
   each_slice(
       static_cast<int>(ceil_div(at.rows, tile_depth)),
       [&](int s) {
@@ -177,7 +182,9 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
         b.load(v + l * x.v.row, x.v.row, at.rows - l, d.p - column, x.v.packs);
       },
       [&](int s, int buffer) {
-        a.transform([&](T entry, int l, int) { return s * tile_depth + l < at.rows ? entry * factor[s * tile_depth + l] : T(0); });
+        a.transform([&](T entry, int l, int) {
+          return s * tile_depth + l < at.rows ? entry * factor[s * tile_depth + l] : T(0);
+        });
         a.store(m.left(buffer)), b.store(m.right(buffer));
       },
       [&](int, int buffer) { t.add_product(m.left(buffer), m.right(buffer)); });
@@ -198,12 +205,13 @@ template <class T> struct scan_ends {
 };
 
 /// S before each chunk of numbers first .. first + count - 1, in the place of its U: S = whole S + U, chunk
-/// after chunk; Backward: from the last chunk to the first. `carry` (H,N,P) hands S over where a sequence goes
-/// on in another range. Blocks: (numbers of a state, sequences from `sequence` on).
+/// after chunk; Backward: from the last chunk to the first. `carry` (H,N,P) hands S over where a sequence
+/// goes on in another range. Blocks: (numbers of a state, sequences from `sequence` on).
 template <class T, bool Backward>
 __global__ void __launch_bounds__(256)
     scan_pass_states(scan_chunks chunks, index_t first, index_t count, index_t sequence, index_t sequences,
-                     scan_heads d, scan_states<T> states, T const* whole, scan_ends<T> ends, T* carry, bool all) {
+                     scan_heads d, scan_states<T> states, T const* whole, scan_ends<T> ends, T* carry,
+                     bool all) {
   constexpr int ahead = 8;
   index_t const size = d.heads * d.n * d.p;
   for (index_t entry = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x; entry < size;
@@ -214,7 +222,10 @@ __global__ void __launch_bounds__(256)
                     high = end < first + count ? end : first + count, steps = high - low;
       bool const begins = Backward ? end <= first + count : start >= first,
                  finishes = Backward ? start >= first : end <= first + count;
-      T s = begins ? (ends.from == nullptr ? T(0) : ends.from[i * ends.from_sequence + h * ends.from_head + n * ends.from_row + p]) : carry[entry];
+      T s = begins ? (ends.from == nullptr
+                          ? T(0)
+                          : ends.from[i * ends.from_sequence + h * ends.from_head + n * ends.from_row + p])
+                   : carry[entry];
       for (index_t k0 = 0; k0 < steps; k0 += ahead) {
         T u[ahead], w[ahead];
 #pragma unroll
@@ -249,8 +260,8 @@ template <class T> __device__ bool is_finite(T x) { return x - x == T(0); }
 template <class P>
 __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
     scan_outputs(scan_chunks chunks, index_t base, scan_heads d, scan_inputs<typename P::number> x,
-                 scan_states<typename P::number const> states, bool initial, typename P::number const* products,
-                 index_t pairs, scan_rows<typename P::number> y) {
+                 scan_states<typename P::number const> states, bool initial,
+                 typename P::number const* products, index_t pairs, scan_rows<typename P::number> y) {
   using T = typename P::number;
   scan_place const at = chunks.place(base + blockIdx.x);
   index_t const h = blockIdx.y, g = d.group(h);
@@ -265,15 +276,18 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   bool const decays = x.decay.ptr != nullptr, weighted = x.weight.ptr != nullptr;
   if (weighted)
     for (int i = thread; i < rows; i += tile_threads) weight[i] = *x.weight.at(at.batch, h, at.first + i);
-  if (decays) c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, rows);
-  else __syncthreads();
+  if (decays)
+    c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, rows);
+  else
+    __syncthreads();
 
   typename P::template tile<along::depth, along::edge> t;
   tile_slice<P, along::depth> a;
   tile_slice<P, along::edge> b;
   T const *const q = x.q.at(at.batch, g, at.first + row), *const v = x.v.at(at.batch, h, at.first) + column,
                  *const s0 = states.at(at.sequence, at.chunk, blockIdx.x, h) + column,
-                 *const triangle = products + ((blockIdx.x * d.groups + g) * pairs + tile_pair(tile_row, 0)) * tile_size;
+                 *const triangle =
+                     products + ((blockIdx.x * d.groups + g) * pairs + tile_pair(tile_row, 0)) * tile_size;
   int const before = initial || at.chunk > 0 ? static_cast<int>(ceil_div(d.n, tile_depth)) : 0,
             own = static_cast<int>(ceil_div(rows, tile_depth));
   constexpr int width = decltype(t)::width;
@@ -291,7 +305,8 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
           b.load(s0 + n * states.row, states.row, d.n - n, d.p - column, states.packs);
         } else {
           int const l = (s - before) * tile_depth;
-          a.load(triangle + l / tile_edge * tile_size + l % tile_edge, tile_edge, tile_edge, tile_depth, true);
+          a.load(triangle + l / tile_edge * tile_size + l % tile_edge, tile_edge, tile_edge, tile_depth,
+                 true);
           b.load(v + l * x.v.row, x.v.row, rows - l, d.p - column, x.v.packs);
         }
       },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  One row of a scan for each batch entry (structured/chunk_scan.hpp): S = exp(a) S + w k v^T, y = scale
-/// S^T q + skip v. The states are read and written once: 8 N P bytes a head in f32, 5 N P flops.
+/// \file  One row of a scan for each batch entry (structured/chunk_scan.hpp): S = exp(a) S + w k v^T, y =
+/// scale S^T q + skip v. The states are read and written once: 8 N P bytes a head in f32, 5 N P flops.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -13,8 +13,8 @@ namespace smx::cuda_kernels {
 
 inline constexpr int step_threads = 256;
 
-/// `across` threads, a power of two, of W columns each, side by side along a row of the state; the others take
-/// further rows, and their sums are added in order. Blocks: (columns, head, batch).
+/// `across` threads, a power of two, of W columns each, side by side along a row of the state; the others
+/// take further rows, and their sums are added in order. Blocks: (columns, head, batch).
 template <class T, int W>
 __global__ void __launch_bounds__(step_threads)
     scan_step(int across, scan_heads d, index_t batch, scan_inputs<T> x, scan_ends<T> ends, scan_rows<T> y) {
@@ -31,7 +31,8 @@ __global__ void __launch_bounds__(step_threads)
               keep = std::exp(decay > T(0) ? T(0) : decay),
               weight = x.weight.ptr == nullptr ? T(1) : *x.weight.at(b, h, 0);
       T const *const k = x.k.at(b, g, 0), *const q = x.q.at(b, g, 0);
-      T const* const from = ends.from == nullptr ? nullptr : ends.from + b * ends.from_sequence + h * ends.from_head + p;
+      T const* const from =
+          ends.from == nullptr ? nullptr : ends.from + b * ends.from_sequence + h * ends.from_head + p;
       T* const to = ends.to + b * ends.to_sequence + h * ends.to_head + p;
 #pragma unroll 4
       for (int n = row; n < d.n; n += rows) {

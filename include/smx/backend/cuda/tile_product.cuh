@@ -53,7 +53,9 @@ template <class T> struct plain_products {
           }
         } else {
 #pragma unroll
-          for (int v = 0; v < pack_size; ++v) edge_numbers<A == along::edge, 8>(a + (k0 + v) * edge_stride, [&](int i) { return row(i); }, [&](int i, T n) { x[i][v] = n; });
+          for (int v = 0; v < pack_size; ++v)
+            edge_numbers<A == along::edge, 8>(
+                a + (k0 + v) * edge_stride, [&](int i) { return row(i); }, [&](int i, T n) { x[i][v] = n; });
         }
         if constexpr (BL == along::depth) {
 #pragma unroll
@@ -64,7 +66,10 @@ template <class T> struct plain_products {
           }
         } else {
 #pragma unroll
-          for (int v = 0; v < pack_size; ++v) edge_numbers<B == along::edge, 4>(b + (k0 + v) * edge_stride, [&](int j) { return column(j); }, [&](int j, T n) { y[v][j] = n; });
+          for (int v = 0; v < pack_size; ++v)
+            edge_numbers<B == along::edge, 4>(
+                b + (k0 + v) * edge_stride, [&](int j) { return column(j); },
+                [&](int j, T n) { y[v][j] = n; });
         }
 #pragma unroll
         for (int v = 0; v < pack_size; ++v)
@@ -117,7 +122,8 @@ template <class T> struct plain_products {
 template <cuda_operands How> struct tensor_products {
   using number = float;
   static constexpr bool halves = How == cuda_operands::bf16 || How == cuda_operands::f16;
-  static constexpr int depth_stride = tile_depth + (halves ? 8 : 4), edge_stride = tile_edge + (halves ? 4 : 8);
+  static constexpr int depth_stride = tile_depth + (halves ? 8 : 4),
+                       edge_stride = tile_edge + (halves ? 4 : 8);
 
   template <along A, along B> class tile {
    public:
@@ -151,7 +157,8 @@ template <cuda_operands How> struct tensor_products {
         for (int j = 0; j < 4; ++j)
 #pragma unroll
           for (int r = 0; r < 4; r += 2)
-            f(first_row() + 16 * i + r / 2 * 8 + group(), first_column() + 8 * j + 2 * inside(), &sum_[i][j][r]);
+            f(first_row() + 16 * i + r / 2 * 8 + group(), first_column() + 8 * j + 2 * inside(),
+              &sum_[i][j][r]);
     }
 
    private:
@@ -170,7 +177,8 @@ template <cuda_operands How> struct tensor_products {
     __device__ static void fetch(float const* from, int edge, int k, std::uint32_t (&to)[parts][R], int r) {
       if constexpr (halves) {
         using T = std::conditional_t<How == cuda_operands::bf16, bf16, f16>;
-        to[0][r] = pack_halves<T>(at<L>(from, edge, k + 2 * inside()), at<L>(from, edge, k + 2 * inside() + 1));
+        to[0][r] =
+            pack_halves<T>(at<L>(from, edge, k + 2 * inside()), at<L>(from, edge, k + 2 * inside() + 1));
       } else {
         float const x = at<L>(from, edge, k + inside());
         to[0][r] = to_tf32(x);
@@ -196,17 +204,18 @@ template <cuda_operands How> struct tensor_products {
 
 /// Numbers of shared memory that one slice takes.
 template <class P>
-inline constexpr int slice_numbers = tile_edge * P::depth_stride > tile_depth * P::edge_stride
-                                         ? tile_edge * P::depth_stride
-                                         : tile_depth * P::edge_stride;
+inline constexpr int slice_numbers =
+    tile_edge* P::depth_stride > tile_depth* P::edge_stride ? tile_edge* P::depth_stride
+                                                            : tile_depth* P::edge_stride;
 
 /// A slice on its way from memory to shared memory, in registers: the thread's share of (64,32) or (32,64)
 /// numbers.
 template <class P, along L> class tile_slice {
   using T = typename P::number;
   static constexpr int rows = L == along::depth ? tile_edge : tile_depth,
-                       columns = L == along::depth ? tile_depth : tile_edge, size = 16 / static_cast<int>(sizeof(T)),
-                       across = columns / size, count = rows * across / tile_threads;
+                       columns = L == along::depth ? tile_depth : tile_edge,
+                       size = 16 / static_cast<int>(sizeof(T)), across = columns / size,
+                       count = rows * across / tile_threads;
   static constexpr int stride = L == along::depth ? P::depth_stride : P::edge_stride;
 
  public:
@@ -246,7 +255,9 @@ template <class P, along L> class tile_slice {
 
  private:
   __device__ static int row(int i) { return (static_cast<int>(threadIdx.x) + i * tile_threads) / across; }
-  __device__ static int column(int i) { return (static_cast<int>(threadIdx.x) + i * tile_threads) % across * size; }
+  __device__ static int column(int i) {
+    return (static_cast<int>(threadIdx.x) + i * tile_threads) % across * size;
+  }
 
   pack<T, size> of_[count];
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The GPU's way of running the chunked scans forward: four launches, of all chunks at once where
-///        their states fit into a segment of scratch; a stream's single row in one.
+/// \file  The GPU's way of running the chunked scans forward: four launches for the chunks whose states fit
+///        into a slab of scratch; a stream's single row in one.
 #pragma once
 
 #include <algorithm>
@@ -15,9 +15,6 @@
 
 namespace smx {
 namespace tuned_cuda_scan {
-
-/// Scratch that the chunks of one segment may take: more costs memory only, less costs launches.
-inline constexpr std::size_t segment_bytes = std::size_t{256} << 20;
 
 /// Whether rows of V can be moved 16 bytes at once. The pointer counts, so that only launches may ask.
 template <class V> bool moves_packs(V const& v) {
@@ -52,8 +49,8 @@ template <class T, class S> struct work {
 
   bool packed() const { return shape.packing.count > 0; }
   index_t chunks_of(index_t i) const {
-    return cuda_kernels::ceil_div(
-        packed() ? shape.packing.bounds[i + 1] - shape.packing.bounds[i] : length, chunk);
+    return cuda_kernels::ceil_div(packed() ? shape.packing.bounds[i + 1] - shape.packing.bounds[i] : length,
+                                  chunk);
   }
   index_t chunks() const {
     if (!packed()) return sequences * chunks_of(0);
@@ -73,23 +70,17 @@ template <class T, class S> struct work {
   /// Whether the kernels take these sizes.
   bool fits() const {
     constexpr index_t most = 65535;
-    return n > 0 && p > 0 && heads > 0 && batch > 0 && chunk <= 1024 && heads <= most && groups <= most &&
-           pairs() <= most && tiles(n) * tiles(p) <= most && tiles(chunk) * tiles(p) <= most &&
-           n < (index_t{1} << 24) && p < (index_t{1} << 24);
+    return n > 0 && p > 0 && heads > 0 && batch > 0 && length > 0 && chunk <= 1024 && heads <= most &&
+           groups <= most && pairs() <= most && tiles(n) * tiles(p) <= most &&
+           tiles(chunk) * tiles(p) <= most && n < (index_t{1} << 24) && p < (index_t{1} << 24);
   }
   cuda_kernels::scan_heads sizes() const {
     return {heads, groups, static_cast<int>(n), static_cast<int>(p), shape.groups == group_map::tiled};
   }
   cuda_kernels::scan_inputs<T> inputs() const {
-    return {rows_of(x.q),
-            rows_of(x.k),
-            rows_of(x.v),
-            rows_of(x.weight),
-            rows_of(x.log_decay),
-            x.skip.size() == 0 ? nullptr : x.skip.ptr,
-            x.skip.str[1],
-            x.skip.str[3],
-            static_cast<T>(shape.scale)};
+    return {rows_of(x.q),      rows_of(x.k),         rows_of(x.v),
+            rows_of(x.weight), rows_of(x.log_decay), x.skip.size() == 0 ? nullptr : x.skip.ptr,
+            x.skip.str[1],     x.skip.str[3],        static_cast<T>(shape.scale)};
   }
   cuda_kernels::scan_chunks places(view<index_t, 1, S> const& table) const {
     return {chunk, length, sequences, packed() ? 0 : chunks_of(0), packed() ? table.ptr : nullptr};
@@ -119,33 +110,55 @@ template <class B, class T, class S> view<index_t, 1, S> place_table(B& be, work
   return to;
 }
 
-/// Chunks that are taken at once, and the sequences that they belong to; empty sequences belong to the
-/// segment of the chunk that they stand before.
+/// Scratch of the chunks of one segment: states unless they have a place, decays, products of queries and
+/// keys.
+template <class T, class S> struct segment_memory {
+  view<T, 4, S> states;    // (chunks,H,N,P)
+  view<T, 2, S> whole;     // (chunks,H)
+  view<T, 4, S> products;  // (chunks,G,pairs,4096)
+
+  template <class B>
+  segment_memory(B& be, work<T, S> const& d, index_t chunks, bool own_states)
+      : whole(be.template scratch<T>(extents<2>{chunks, d.heads})),
+        products(be.template scratch<T>(extents<4>{chunks, d.groups, d.pairs(), cuda_kernels::tile_size})) {
+    if (own_states) states = be.template scratch<T>(extents<4>{chunks, d.heads, d.n, d.p});
+  }
+  static std::size_t bytes(work<T, S> const& d, bool own_states) {
+    index_t const each =
+        d.groups * d.pairs() * cuda_kernels::tile_size + (own_states ? d.heads * d.n * d.p : 0) + d.heads;
+    return static_cast<std::size_t>(each) * sizeof(T);
+  }
+};
+
+/// Chunks that are taken at once, and the sequences that they belong to. An empty sequence belongs to the
+/// segment of the chunk that it stands before, or to the last one.
 struct segment {
   index_t first, count;         ///< chunks
   index_t sequence, sequences;  ///< first, and how many
 };
-
-/// run(segment) for all of them, in order; a segment has at most `most` chunks. Backward: from the last one.
-template <class T, class S, class F>
-void each_segment(work<T, S> const& d, index_t most, bool backward, F const& run) {
-  index_t const all = d.chunks();
-  index_t const segments = all == 0 ? 1 : cuda_kernels::ceil_div(all, most);
-  for (index_t s = 0; s < segments; ++s) {
-    index_t const at = backward ? segments - 1 - s : s, first = at * most,
-                  count = std::min(most, all - first), end = first + count;
-    index_t i = 0, start = 0;
-    auto const next = [&] { start += d.chunks_of(i++); };
-    if (d.packed()) {
-      while (i < d.sequences && start + d.chunks_of(i) <= first && start < first) next();
-    } else if (d.chunks_of(0) > 0) {
-      i = first / d.chunks_of(0);
-      start = i * d.chunks_of(0);
-    }
-    index_t const from = i;
-    while (i < d.sequences && (start < end || end == all)) next();
-    run(segment{first, count, from, i - from});
+template <class T, class S>
+segment segment_of(work<T, S> const& d, index_t first, index_t count, index_t all) {
+  index_t const end = first + count;
+  index_t i = 0, start = 0;
+  auto const next = [&] { start += d.chunks_of(i++); };
+  if (!d.packed()) {
+    i = first / d.chunks_of(0);
+    start = i * d.chunks_of(0);
   }
+  while (start < first && start + d.chunks_of(i) <= first) next();
+  index_t const from = i;
+  while (i < d.sequences && (start < end || end == all)) next();
+  return {first, count, from, i - from};
+}
+/// run(sub, segment, memory) for segments whose scratch fits into a slab, in order, or Backward from the last
+/// one.
+template <bool Backward, class B, class T, class S, class F>
+void each_segment(B& be, work<T, S> const& d, bool own_states, F const& run) {
+  index_t const all = d.chunks();
+  be.tiles(all, segment_memory<T, S>::bytes(d, own_states), [&](auto& sub, index_t first, index_t count) {
+    segment_memory<T, S> const m(sub, d, count, own_states);
+    run(sub, segment_of(d, Backward ? all - first - count : first, count, all), m);
+  });
 }
 
 template <class T, class V> cuda_kernels::scan_states<T> tape_states(V const& v) {
@@ -154,6 +167,10 @@ template <class T, class V> cuda_kernels::scan_states<T> tape_states(V const& v)
 /// (numbers,H,N,P)
 template <class T, class V> cuda_kernels::scan_states<T> numbered_states(V const& v) {
   return {v.ptr, 0, 0, v.str[0], v.str[1], v.str[2], moves_packs(v)};
+}
+
+template <class T> cuda_kernels::scan_states<T const> reading(cuda_kernels::scan_states<T> const& s) {
+  return {s.ptr, s.sequence, s.chunk, s.number, s.head, s.row, s.packs};
 }
 
 /// The launches of one segment.
@@ -184,19 +201,19 @@ template <class B, class T, class S> struct launches {
   template <bool FromStart>
   void states(segment const& s, cuda_kernels::scan_inputs<T> const& x, cuda_kernels::scan_states<T> const& to,
               view<T, 2, S> whole, bool all) const {
-    be.kernel("chunk_scan_states",
-              {2 * numbers(s.count) * static_cast<double>(d.chunk),
-               (numbers(s.count) + static_cast<double>(s.count * d.chunk * (d.groups * d.n + d.heads * d.p))) *
-                   sizeof(T)},
-              [&](cuda_launcher const& on) {
-                cuda_kernels::with_products<T>(on.operands, [&]<class P>(P) {
-                  on.launch({dim3(blocks(s.count), blocks(d.heads), blocks(d.tiles(d.n) * d.tiles(d.p))),
-                             dim3(cuda_kernels::tile_threads),
-                             cuda_kernels::scan_memory<P>::bytes(3 * d.chunk)},
-                            cuda_kernels::scan_chunk_states<P, FromStart>, d.places(table), s.first, d.sizes(), x,
-                            to, whole.ptr, all);
-                });
-              });
+    be.kernel(
+        "chunk_scan_states",
+        {2 * numbers(s.count) * static_cast<double>(d.chunk),
+         (numbers(s.count) + static_cast<double>(s.count * d.chunk * (d.groups * d.n + d.heads * d.p))) *
+             sizeof(T)},
+        [&](cuda_launcher const& on) {
+          cuda_kernels::with_products<T>(on.operands, [&]<class P>(P) {
+            on.launch({dim3(blocks(s.count), blocks(d.heads), blocks(d.tiles(d.n) * d.tiles(d.p))),
+                       dim3(cuda_kernels::tile_threads), cuda_kernels::scan_memory<P>::bytes(3 * d.chunk)},
+                      cuda_kernels::scan_chunk_states<P, FromStart>, d.places(table), s.first, d.sizes(), x,
+                      to, whole.ptr, all);
+          });
+        });
   }
   template <bool Backward>
   void pass(segment const& s, cuda_kernels::scan_states<T> const& states, view<T, 2, S> whole, bool decays,
@@ -204,11 +221,12 @@ template <class B, class T, class S> struct launches {
     be.kernel("chunk_scan_pass", {2 * numbers(s.count), 2 * numbers(s.count) * sizeof(T)},
               [&](cuda_launcher const& on) {
                 index_t const size = d.heads * d.n * d.p;
-                on.launch({dim3(cuda_kernels::blocks_for(size, 256), blocks(std::min<index_t>(s.sequences, 65535))),
-                           dim3(256)},
-                          cuda_kernels::scan_pass_states<T, Backward>, d.places(table), s.first, s.count,
-                          s.sequence, s.sequences, d.sizes(), states, decays ? whole.ptr : nullptr, ends,
-                          carry.ptr, all);
+                on.launch(
+                    {dim3(cuda_kernels::blocks_for(size, 256), blocks(std::min<index_t>(s.sequences, 65535))),
+                     dim3(256)},
+                    cuda_kernels::scan_pass_states<T, Backward>, d.places(table), s.first, s.count,
+                    s.sequence, s.sequences, d.sizes(), states, decays ? whole.ptr : nullptr, ends, carry.ptr,
+                    all);
               });
   }
   void outputs(segment const& s, cuda_kernels::scan_states<T const> const& states, view<T, 4, S> products,
@@ -217,8 +235,7 @@ template <class B, class T, class S> struct launches {
     be.kernel(
         "chunk_scan_outputs",
         {size * static_cast<double>(d.heads * d.p * (d.chunk + 2 * d.n)),
-         (numbers(s.count) +
-          size * static_cast<double>(2 * d.heads * d.p + d.groups * (d.n + d.chunk / 2))) *
+         (numbers(s.count) + size * static_cast<double>(2 * d.heads * d.p + d.groups * (d.n + d.chunk / 2))) *
              sizeof(T)},
         [&](cuda_launcher const& on) {
           cuda_kernels::with_products<T>(on.operands, [&]<class P>(P) {
@@ -267,27 +284,6 @@ void step(B& be, work<T, S> const& d, chunk_scan_forward_call<T, S> const& c) {
   });
 }
 
-/// Scratch of `chunks` chunks: states unless they have a place, decays, products of queries and keys.
-template <class B, class T, class S> struct segment_memory {
-  view<T, 4, S> states;    // (chunks,H,N,P)
-  view<T, 2, S> whole;     // (chunks,H)
-  view<T, 4, S> products;  // (chunks,G,pairs,4096)
-  view<T, 3, S> carry;     // (H,N,P)
-
-  segment_memory(B& be, work<T, S> const& d, index_t chunks, bool own_states)
-      : whole(be.template scratch<T>(extents<2>{chunks, d.heads})),
-        products(be.template scratch<T>(extents<4>{chunks, d.groups, d.pairs(), cuda_kernels::tile_size})),
-        carry(be.template scratch<T>(extents<3>{d.heads, d.n, d.p})) {
-    if (own_states) states = be.template scratch<T>(extents<4>{chunks, d.heads, d.n, d.p});
-  }
-  /// Chunks whose scratch takes about `segment_bytes`.
-  static index_t most(work<T, S> const& d, bool own_states) {
-    index_t const each = d.groups * d.pairs() * cuda_kernels::tile_size + (own_states ? d.heads * d.n * d.p : 0) + d.heads;
-    auto const most = static_cast<index_t>(segment_bytes / sizeof(T)) / each;
-    return std::max<index_t>(1, std::min(most, d.chunks()));
-  }
-};
-
 }  // namespace tuned_cuda_scan
 
 template <class B, class T, class S>
@@ -296,34 +292,30 @@ bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
   using namespace tuned_cuda_scan;
   work<T, S> const d(c.shape, c.x, c.shape.chunk);
   bool const taped = c.states.size() != 0, keep = c.final.size() != 0;
-  if (!d.fits() || !contiguous_rows(c.x.q) || !contiguous_rows(c.x.k) || !contiguous_rows(c.x.v) || !contiguous_rows(c.y) ||
-      !contiguous_rows(c.x.initial) || !contiguous_rows(c.final) || !contiguous_rows(c.states))
+  if (!d.fits() || !contiguous_rows(c.x.q) || !contiguous_rows(c.x.k) || !contiguous_rows(c.x.v) ||
+      !contiguous_rows(c.y) || !contiguous_rows(c.x.initial) || !contiguous_rows(c.final) ||
+      !contiguous_rows(c.states))
     return false;
   // a stream; otherwise a row must have the bits of a longer run
   if (keep && !taped && d.length == 1 && !d.packed()) {
     step(be, d, c);
     return true;
   }
-  bool const passes = keep || taped || c.x.initial.size() != 0 || d.chunks_follow(),
-             own_states = passes && !taped;
+  bool const follow = d.chunks_follow(), passes = keep || taped || c.x.initial.size() != 0 || follow;
   auto frame = be.scope();
   auto const table = place_table(be, d);
-  index_t const most = segment_memory<B, T, S>::most(d, own_states);
-  segment_memory<B, T, S> const m(be, d, most, own_states);
-  launches<B, T, S> const run{be, d, table};
-  each_segment(d, most, false, [&](segment const& s) {
-    auto const states = taped ? tape_states<T>(c.states) : numbered_states<T>(m.states);
-    if (s.count > 0) {
-      run.products(s, m.products);
-      if (keep || d.chunks_follow()) run.template states<false>(s, d.inputs(), states, m.whole, keep);
-    }
-    if (passes)
-      run.template pass<false>(s, states, m.whole, c.x.log_decay.size() != 0, ends_of<T>(c.x.initial, c.final),
-                               m.carry, keep);
-    if (s.count > 0)
-      run.outputs(s, {states.ptr, states.sequence, states.chunk, states.number, states.head, states.row, states.packs},
-                  m.products, c.y);
-  });
+  auto const carry = be.template scratch<T>(extents<3>{d.heads, d.n, d.p});
+  each_segment<false>(be, d, passes && !taped,
+                      [&](auto& sub, segment const& s, segment_memory<T, S> const& m) {
+                        launches<std::remove_reference_t<decltype(sub)>, T, S> const run{sub, d, table};
+                        auto const states = taped ? tape_states<T>(c.states) : numbered_states<T>(m.states);
+                        run.products(s, m.products);
+                        if (keep || follow) run.template states<false>(s, d.inputs(), states, m.whole, keep);
+                        if (passes)
+                          run.template pass<false>(s, states, m.whole, c.x.log_decay.size() != 0,
+                                                   ends_of<T>(c.x.initial, c.final), carry, keep);
+                        run.outputs(s, reading(states), m.products, c.y);
+                      });
   return true;
 }
 
