@@ -5,6 +5,7 @@
 
 #include <smx/backend/cuda/backend.cuh>
 #include <smx/backend/cuda/transfer.cuh>
+#include <smx/backend/cuda/tuned_convolution.cuh>
 
 namespace smx {
 
