@@ -7,6 +7,7 @@
 #include <smx/backend/cuda/graph.cuh>
 #include <smx/backend/cuda/transfer.cuh>
 #include <smx/backend/cuda/tuned_chunk_scan.cuh>
+#include <smx/backend/cuda/tuned_convolution.cuh>
 
 namespace smx {
 
