@@ -25,7 +25,7 @@ inline auto backends() {
         backend{"cpu, 2 threads", [](int threads = 2) { return cpu(threads); }},
 #if !defined(__clang__)  // clang is asked about its code for the kernels; g++ also about what wraps them
         backend{"cpu, 3 threads", [] { return cpu(3); }},
-        backend{"traced cpu", [] { return traced<cpu>(2); }, true},
+        backend{"traced cpu", [] { return traced<cpu>(2); }, {.may_allocate = true}},
         backend{"cpu, recipes",
                 [](Workspace auto... ws) { return untuned<cpu_backend<serial_pool>>(std::move(ws)...); }},
 #endif

@@ -54,7 +54,7 @@ void gemm(op ta, op tb, double alpha, view<T const, 4, host_space> a, view<T con
 template <class F, class T, int R, class... X>
 void map(F const& f, view<T, R, host_space> y, view<X const, R, host_space>... x) {
   detail::check_map(y, x...);
-  for_each_index(y.ext, [&](extents<R> const& i) { at(y, i) = f(at(x, i)...); });
+  for_each_index(y.ext, [&](extents<R> const& i) { at(y, i) = static_cast<T>(f(at(x, i)...)); });
 }
 
 template <class F, class T, int R> void generate(F const& f, view<T, R, host_space> y) {

@@ -59,6 +59,9 @@ template <class T, int R> class guarded {
 
   view<T, R, host_space> const& write() const { return view_; }
   view<T const, R, host_space> read() const { return view_; }
+  /// Everything, the marked cells included.
+  std::vector<T> const& cells() const { return cells_; }
+  std::vector<T>& cells() { return cells_; }
 
   /// Says which cell outside the array was written.
   verdict intact(char const* what) const {

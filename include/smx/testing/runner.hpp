@@ -1,35 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  A mixer on some backend of host memory, behind function pointers: laws compile once for a mixer,
-/// not once for each backend as well.
+/// \file  A mixer on some backend, behind function pointers: laws compile once for a mixer, not once for each
+/// backend as well. A backend of another memory space runs on copies (see mirror.hpp).
 #pragma once
 
 #include <memory>
 
 #include <smx/mixers/planning.hpp>
 #include <smx/testing/cases.hpp>
+#include <smx/testing/mirror.hpp>
 
 namespace smx::testing {
 
 namespace detail {
-template <class M> struct host_state { using type = char; };
-template <class M>
-requires(M::about.streaming) struct host_state<M> {
-  using type = typename M::template state<owns_in<host_space>>;
+template <class M, class Space> struct state_in { using type = char; };
+template <class M, class Space>
+requires(M::about.streaming) struct state_in<M, Space> {
+  using type = typename M::template state<owns_in<Space>>;
 };
 
+template <class B, class M, std::size_t... I>
+plan_report plan_of_all(B const& be, M const& m, std::vector<extents<4>> const& ext,
+                        std::index_sequence<I...>) {
+  if constexpr (requires { be.how(); })
+    return plan(be, m, ext[I]...);
+  else
+    return plan(m, ext[I]...);
+}
 /// The plan of what `be` runs, or of the recipe where the backend has no planner of its own.
-template <class B, class M> plan_report planned(B const& be, M const& m, std::vector<extents<4>> const& ext) {
-  plan_report report;
-  auto const with = [&]<std::size_t... I>(std::index_sequence<I...>) {
-    if (sizeof...(I) != ext.size()) return;
-    if constexpr (requires { be.how(); })
-      report = plan(be, m, ext[I]...);
-    else
-      report = plan(m, ext[I]...);
-  };
-  [&]<std::size_t... N>(std::index_sequence<N...>) { (with(std::make_index_sequence<N + 1>{}), ...); }
-  (std::make_index_sequence<static_cast<std::size_t>(M::input_count)>{});
-  return report;
+template <class B, class M, std::size_t Count = 1>
+plan_report planned(B const& be, M const& m, std::vector<extents<4>> const& ext) {
+  if (ext.size() == Count) return plan_of_all(be, m, ext, std::make_index_sequence<Count>{});
+  if constexpr (Count < static_cast<std::size_t>(M::input_count)) return planned<B, M, Count + 1>(be, m, ext);
+  return {};
 }
 }  // namespace detail
 
@@ -41,15 +43,17 @@ template <class M> class runner {
   using inputs = host_inputs<M>;
   using weights_to = typename M::template weights<writes_in<host_space>>;
   using inputs_to = typename M::template inputs<writes_in<host_space>>;
-  using state = typename detail::host_state<M>::type;
+  using state = typename detail::state_in<M, host_space>::type;
   using read = view<T const, 4, host_space>;
   using write = view<T, 4, host_space>;
 
   /// On the backend that `make(a...)` returns.
   template <class Make, class... A> static runner on(Make const& make, A... a) {
     using B = decltype(make(std::move(a)...));
-    static_assert(Mixer<M, B> && std::same_as<space_t<B>, host_space>);
-    return {backend(new B(make(std::move(a)...)), [](void* be) { delete static_cast<B*>(be); }), &table<B>};
+    static_assert(Mixer<M, B>);
+    using owned = hosted<B>;
+    return {backend(new owned{make(std::move(a)...)}, [](void* be) { delete static_cast<owned*>(be); }),
+            &table<B>};
   }
 
   void forward(M const& m, weights const& w, inputs const& x, write y) const {
@@ -88,6 +92,12 @@ template <class M> class runner {
   std::size_t workspace_bytes() const { return calls_->workspace_bytes(be_.get()); }
 
  private:
+  /// Weights, which only the mixer can walk.
+  template <class W> struct with_mixer {
+    M const& mixer;
+    W const& of;
+  };
+  template <class W> struct moved_weights { W of; };
   struct taped {
     weights const& w;
     inputs const& x;
@@ -111,46 +121,161 @@ template <class M> class runner {
     void (*step)(void*, M const&, weights const&, inputs const&, state&, write) = nullptr;
   };
 
+  /// A backend and, where its memory is not the host's, the mirror of the arguments.
+  struct nothing {};
+  template <class B> struct hosted {
+    static constexpr bool here = std::same_as<space_t<B>, host_space>;
+    using space = space_t<B>;
+    using state_there = typename detail::state_in<M, space>::type;
+    B be;
+    [[no_unique_address]] std::conditional_t<here, nothing, mirror<space>> copies = {};
+
+    /// f(backend, arguments where it sees them...) in a frame.
+    template <class F, class... A> void run(F const& f, A const&... a) {
+      if constexpr (here) {
+        auto frame = be.scope();
+        f(be, a...);
+        be.synchronize();
+      } else {
+        struct forgetting {
+          mirror<space>& of;
+          ~forgetting() { of.forget(); }
+        } const at_the_end{copies};
+        (each_array(a, [&](auto const& v) { copies.add(v); }), ...);
+        copies.open();
+        {
+          auto frame = be.scope();
+          f(be, there(a)...);
+          be.synchronize();
+        }
+        copies.close();
+      }
+    }
+    /// f(backend, state where it is, arguments...).
+    template <class F, class... A> void run_state(state& s, F const& f, A const&... a) {
+      if constexpr (here) {
+        run([&](B& b, auto const&... x) { f(b, s, x...); }, a...);
+      } else {
+        auto remote = smx::testing::state_there<state_there, space>(s);
+        auto const bring_back = [&] { s = state_here<state, space>(remote); };
+#if defined(__cpp_exceptions)
+        try {
+          run([&](B& b, auto const&... x) { f(b, remote, x...); }, a...);
+        } catch (...) {
+          bring_back();
+          throw;
+        }
+#else
+        run([&](B& b, auto const&... x) { f(b, remote, x...); }, a...);
+#endif
+        bring_back();
+      }
+    }
+
+   private:
+    template <class T, int R, class F> static void each_array(view<T, R, host_space> const& v, F const& f) {
+      f(v);
+    }
+    template <class F> static void each_array(with_mixer<weights> const& w, F const& f) {
+      w.mixer.for_each_weight([&](auto const&, auto const& v) { f(v); }, w.of);
+    }
+    template <class F> static void each_array(with_mixer<weights_to> const& w, F const& f) {
+      w.mixer.for_each_weight([&](auto const&, auto const& v) { f(v); }, w.of);
+    }
+    template <class F> static void each_array(inputs const& x, F const& f) {
+      M::for_each_input([&](char const*, auto const& v) { f(v); }, x);
+    }
+    template <class F> static void each_array(inputs_to const& x, F const& f) {
+      M::for_each_input([&](char const*, auto const& v) { f(v); }, x);
+    }
+    template <class T, int R> auto there(view<T, R, host_space> const& v) const { return copies.there(v); }
+    template <class To, class W> To weights_there(with_mixer<W> const& w) const {
+      To to;
+      w.mixer.for_each_weight([&](auto const&, auto const& v, auto& made) { made = copies.there(v); }, w.of,
+                              to);
+      return to;
+    }
+    template <class To, class X> To inputs_there(X const& x) const {
+      To to;
+      M::for_each_input([&](char const*, auto const& v, auto& made) { made = copies.there(v); }, x, to);
+      return to;
+    }
+    auto there(with_mixer<weights> const& w) const {
+      using to = typename M::template weights<reads_in<space>>;
+      return moved_weights<to>{weights_there<to>(w)};
+    }
+    auto there(with_mixer<weights_to> const& w) const {
+      using to = typename M::template weights<writes_in<space>>;
+      return moved_weights<to>{weights_there<to>(w)};
+    }
+    auto there(inputs const& x) const {
+      return inputs_there<typename M::template inputs<reads_in<space>>>(x);
+    }
+    auto there(inputs_to const& x) const {
+      return inputs_there<typename M::template inputs<writes_in<space>>>(x);
+    }
+  };
+
   template <class B> static constexpr calls calls_of() {
+    using on = hosted<B>;
     calls c{[](void* b, M const& m, weights const& w, inputs const& x, write y) {
-              auto& be = *static_cast<B*>(b);
-              auto frame = be.scope();
-              m.forward(be, w, x, tape_of<M, B>{}, y);
-              be.synchronize();
+              static_cast<on*>(b)->run([&](B& be, auto const& wb, auto const& xb,
+                                           auto const& yb) { m.forward(be, wb.of, xb, tape_of<M, B>{}, yb); },
+                                       with_mixer<weights>{m, w}, x, y);
             },
             [](void* b, M const& m, taped const& t, backward_arguments const& a) {
-              auto& be = *static_cast<B*>(b);
-              auto frame = be.scope();
-              auto const tape = m.make_tape(be, t.x);
-              m.forward(be, t.w, t.x, tape, t.y);
-              m.backward(be, a.w, a.x, tape, a.dy, a.dw, a.dx);
-              be.synchronize();
+              static_cast<on*>(b)->run(
+                  [&](B& be, auto const& tw, auto const& tx, auto const& ty, auto const& wb, auto const& xb,
+                      auto const& dy, auto const& dw, auto const& dx) {
+                    auto const tape = m.make_tape(be, tx);
+                    m.forward(be, tw.of, tx, tape, ty);
+                    m.backward(be, wb.of, xb, tape, dy, dw.of, dx);
+                  },
+                  with_mixer<weights>{m, t.w}, t.x, t.y, with_mixer<weights>{m, a.w}, a.x, a.dy,
+                  with_mixer<weights_to>{m, a.dw}, a.dx);
             },
             [](void* b, M const& m, backward_arguments const& a) {
-              auto& be = *static_cast<B*>(b);
-              auto frame = be.scope();
-              m.backward(be, a.w, a.x, tape_of<M, B>{}, a.dy, a.dw, a.dx);
-              be.synchronize();
+              static_cast<on*>(b)->run(
+                  [&](B& be, auto const& wb, auto const& xb, auto const& dy, auto const& dw, auto const& dx) {
+                    m.backward(be, wb.of, xb, tape_of<M, B>{}, dy, dw.of, dx);
+                  },
+                  with_mixer<weights>{m, a.w}, a.x, a.dy, with_mixer<weights_to>{m, a.dw}, a.dx);
             },
             [](void const* b, M const& m, std::vector<extents<4>> const& ext) {
-              return detail::planned(*static_cast<B const*>(b), m, ext);
+              return detail::planned(static_cast<on const*>(b)->be, m, ext);
             },
-            [](void const* b) { return static_cast<B const*>(b)->workspace_bytes(); }};
+            [](void const* b) { return static_cast<on const*>(b)->be.workspace_bytes(); }};
     if constexpr (StreamingMixer<M, B>) {
       c.make_state = [](void* b, M const& m, weights const& w, inputs const& x, index_t capacity) {
-        return m.make_state(*static_cast<B*>(b), w, x, capacity);
+        state s;
+        static_cast<on*>(b)->run(
+            [&](B& be, auto const& wb, auto const& xb) {
+              if constexpr (on::here)
+                s = m.make_state(be, wb.of, xb, capacity);
+              else {
+                auto const made = m.make_state(be, wb.of, xb, capacity);
+                be.synchronize();
+                s = state_here<state, space_t<B>>(made);
+              }
+            },
+            with_mixer<weights>{m, w}, x);
+        return s;
       };
       c.prefill = [](void* b, M const& m, weights const& w, inputs const& x, state& s, write y) {
-        auto& be = *static_cast<B*>(b);
-        auto frame = be.scope();
-        m.prefill(be, w, x, s, y);
-        be.synchronize();
+        static_cast<on*>(b)->run_state(
+            s,
+            [&](B& be, auto& sb, auto const& wb, auto const& xb, auto const& yb) {
+              m.prefill(be, wb.of, xb, sb, yb);
+            },
+            with_mixer<weights>{m, w}, x, y);
       };
       c.step = [](void* b, M const& m, weights const& w, inputs const& x, state& s, write y) {
-        auto& be = *static_cast<B*>(b);
-        auto frame = be.scope();
-        m.step(be, w, x, s, y);
-        be.synchronize();
+        static_cast<on*>(b)->run_state(
+            s,
+            [&](B& be, auto& sb, auto const& wb, auto const& xb, auto const& yb) {
+              m.step(be, wb.of, xb, sb, yb);
+            },
+            with_mixer<weights>{m, w}, x, y);
       };
     }
     return c;
@@ -164,20 +289,23 @@ template <class M> class runner {
   calls const* calls_;
 };
 
+/// What is not asked of a backend.
+struct backend_traits {
+  bool may_allocate = false;        ///< what it keeps for itself (a trace) allocates
+  bool shape_changes_bits = false;  ///< the order of a sum may depend on how many other sums there are
+};
+
 /// A line of a list of backends: its name and how to make a fresh one.
 ///
 /// make()           a fresh backend
 /// make(workspace)  one that works in a caller's block, where it can
 /// make(threads)    one with that many threads, where it has some
-///
-/// may_allocate: what it keeps for itself (a trace) allocates, so that mixers on it are not held to do
-/// without.
 template <class Make> struct backend {
   char const* name;
   Make make;
-  bool may_allocate = false;
+  backend_traits is = {};
 };
-template <class Make> backend(char const*, Make, bool = false) -> backend<Make>;
+template <class Make> backend(char const*, Make, backend_traits = {}) -> backend<Make>;
 
 /// A line of the list for mixers of type M. Refers to the line.
 template <class M> class maker {
@@ -185,7 +313,7 @@ template <class M> class maker {
   template <class Make>
   explicit maker(backend<Make> const& line)
       : name_(line.name),
-        may_allocate_(line.may_allocate),
+        is_(line.is),
         make_(&line.make),
         fresh_([](void const* make) { return runner<M>::on(*static_cast<Make const*>(make)); }) {
     if constexpr (std::invocable<Make const&, workspace<host_space>>)
@@ -199,7 +327,8 @@ template <class M> class maker {
   }
 
   char const* name() const { return name_; }
-  bool may_allocate() const { return may_allocate_; }
+  bool may_allocate() const { return is_.may_allocate; }
+  bool shape_changes_bits() const { return is_.shape_changes_bits; }
   runner<M> operator()() const { return fresh_(make_); }
   bool takes_workspace() const { return inside_ != nullptr; }
   runner<M> inside(void* block, std::size_t bytes) const { return inside_(make_, block, bytes); }
@@ -208,7 +337,7 @@ template <class M> class maker {
 
  private:
   char const* name_;
-  bool may_allocate_;
+  backend_traits is_;
   void const* make_;
   runner<M> (*fresh_)(void const*);
   runner<M> (*inside_)(void const*, void*, std::size_t) = nullptr;

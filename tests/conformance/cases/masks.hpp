@@ -2,13 +2,13 @@
 /// \file  Masks for attention in the conformance suite, of about half the entries each.
 #pragma once
 
+#include <algorithm>
 #include <map>
-#include <memory>
-#include <set>
 #include <utility>
 #include <vector>
 
 #include "tests/conformance/cases/attention.hpp"
+#include "tests/conformance/cases/mask_memory.hpp"
 
 namespace test {
 
@@ -16,10 +16,16 @@ using smx::index_t;
 
 /// `count` numbers that live as long as the program: the same array for the same numbers.
 template <class F> index_t const* kept(index_t count, F const& entry) {
-  static std::set<std::vector<index_t>> all;
+  static std::map<std::vector<index_t>, index_t const*> all;
   std::vector<index_t> one;
   for (index_t i = 0; i < count; ++i) one.push_back(entry(i));
-  return all.insert(std::move(one)).first->data();
+  index_t const*& at = all[one];
+  if (at == nullptr) {
+    auto* const made = take_for_mask<index_t>(count);
+    std::copy(one.begin(), one.end(), made);
+    at = made;
+  }
+  return at;
 }
 
 template <> struct mask_maker<smx::window_mask> {
@@ -88,16 +94,16 @@ template <> struct mask_maker<smx::boolean_mask> {
   static constexpr bool cross = true;
   static smx::boolean_mask make(index_t queries, index_t keys) {
     index_t const rows = queries > 1000 ? 1 : queries;
-    static std::map<std::pair<index_t, index_t>, std::unique_ptr<bool[]>> all;
-    auto& one = all[{rows, keys}];
-    if (!one) {
-      one = std::make_unique<bool[]>(static_cast<std::size_t>(rows * keys));
+    static std::map<std::pair<index_t, index_t>, bool*> all;
+    bool*& one = all[{rows, keys}];
+    if (one == nullptr) {
+      one = take_for_mask<bool>(rows * keys);
       for (index_t i = 0; i < rows; ++i)
         for (index_t j = 0; j < keys; ++j)
           one[static_cast<std::size_t>(i * keys + j)] =
               (i / 60 + j / 90) % 3 == 1 ? false : (i * 7 + j * 3 + i * j) % 5 < 3;
     }
-    return {smx::view<bool const, 4, smx::host_space>(one.get(), smx::extents<4>{1, 1, rows, keys})};
+    return {smx::view<bool const, 4, smx::host_space>(one, smx::extents<4>{1, 1, rows, keys})};
   }
 };
 template <class A, class B> struct mask_maker<smx::and_mask<A, B>> {

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cmath>
-#include <limits>
 
 #include <smx/backend/concept.hpp>
 #include <smx/backend/cuda/launch.cuh>
@@ -92,12 +91,12 @@ __global__ void softmax_rows(M mask, score_origin o, view<T const, 4, device_spa
         return mask.allow(b, h, query, o.key + j);
     };
     auto const score = [&](index_t j) { return from[j * x.str[3]]; };
-    T top = -std::numeric_limits<T>::infinity();
+    T top = minus_infinity<T>;
     for (index_t j = keys.first + lane; j < keys.last; j += Threads)
       if (seen(j)) top = larger{}(top, score(j));
     top = over_team<Threads>(top, larger{});
     // -inf - -inf would be NaN; with every allowed score -inf the row is empty
-    T const shift = top == -std::numeric_limits<T>::infinity() ? T(0) : top;
+    T const shift = top == minus_infinity<T> ? T(0) : top;
     T sum = 0;
     for (index_t j = keys.first + lane; j < keys.last; j += Threads)
       if (seen(j)) sum += std::exp(score(j) - shift);

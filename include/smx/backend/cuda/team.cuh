@@ -5,11 +5,15 @@
 
 #include <cuda_runtime.h>
 
+#include <limits>
 #include <type_traits>
 
 #include <smx/backend/cuda/grid.hpp>
 
 namespace smx::cuda_kernels {
+
+/// A constant, where the function would be one of the host.
+template <class T> inline constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
 
 inline constexpr int short_team = 32, long_team = 256;
 

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/conformance/cases/masks.hpp"
+#include "tests/cuda/conformance.cuh"
+
+namespace {
+test::suite const attention_packed_f32{"attention_packed_f32",
+                                       test::conforms_with_recipes<smx::attention<float, smx::packed_mask>>};
+test::suite const attention_window_f32{"attention_window_f32",
+                                       test::conforms_with_recipes<smx::attention<float, smx::window_mask>>};
+test::suite const attention_prefix_f32{"attention_prefix_f32",
+                                       test::conforms_with_recipes<smx::attention<float, smx::prefix_mask>>};
+test::suite const attention_block_causal_f32{
+    "attention_block_causal_f32", test::conforms_with_recipes<smx::attention<float, smx::block_causal_mask>>};
+test::suite const attention_boolean_f32{
+    "attention_boolean_f32",
+    test::conforms_with_recipes<smx::attention<float, smx::and_mask<smx::boolean_mask, smx::causal_mask>>>};
+}  // namespace

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/conformance/cases/ssd.hpp"
+#include "tests/cuda/conformance.cuh"
+
+namespace {
+test::suite const ssd_f32{"ssd_f32", test::conforms_with_recipes<smx::ssd<float>>};
+}  // namespace
