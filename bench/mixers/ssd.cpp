@@ -20,7 +20,7 @@ void add_token_scan(std::vector<row>& rows, std::string const& variant, index_t 
   double const size = static_cast<double>(length * heads * states * head_dim);
   rows.push_back({row_name("token_scan", variant, "forward", 1, length), length, heads * head_dim,
                   [=] {
-                    return costs{5 * size, 8 * static_cast<double>(length * heads * head_dim), 0, 0};
+                    return costs{5 * size, 8 * static_cast<double>(length * heads * head_dim)};
                   },
                   [=] {
                     struct stage {

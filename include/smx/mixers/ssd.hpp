@@ -174,15 +174,16 @@ template <Compute T> struct ssd {
     return {sequence_count(packing, x.x.ext[0]), x.x.ext[1], x.b.ext[3], x.x.ext[3]};
   }
 
- private:
-  template <Compute> friend struct nc_ssd;  // the same weights
-
+  // What kernels are named by, which nvcc wants to be public.
   struct gate {
     SMX_HD T operator()(T y, T z) const { return y * silu{}(z); }
   };
   struct gate_gradient {
     SMX_HD T operator()(T y, T z, T dy) const { return dy * y * d_silu{}(z); }
   };
+
+ private:
+  template <Compute> friend struct nc_ssd;  // the same weights
 
   chunk_scan_shape shape() const { return {1, chunk, groups, packing}; }
   index_t skip_width() const {
