@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Every primitive of the CUDA backend against the reference backend: layouts, broadcasts, aliases,
 /// empty rows, NaN, element types, sizes around the edges of teams and tiles.
+#include <tuple>
+
 #include <smx/backend/reference.hpp>
 #include <smx/testing/guarded.hpp>
 

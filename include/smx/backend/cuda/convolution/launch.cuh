@@ -98,14 +98,14 @@ template <class T> root_table table_of(index_t points) {
 }
 
 /// Blocks for rows of job.lanes signals, batch entries of each.
-template <class K, class T> index_t tile_blocks(convolution_job<T> const& job, index_t rows) {
+template <class K, class T> index_t signal_blocks(convolution_job<T> const& job, index_t rows) {
   return rows * ceil_div(job.lanes, K::lanes * K::groups) * job.batch;
 }
 
 template <class K, class T>
 void launch_tiles(cuda_launcher const& on, convolution_job<T> job, unsigned rows) {
   job.tiles = static_cast<unsigned>(ceil_div(job.lanes, K::lanes * K::groups));
-  on.launch({dim3(static_cast<unsigned>(tile_blocks<K>(job, rows))), dim3(K::threads), K::shared_bytes},
+  on.launch({dim3(static_cast<unsigned>(signal_blocks<K>(job, rows))), dim3(K::threads), K::shared_bytes},
             convolve_tiles<K, T>, job);
 }
 
