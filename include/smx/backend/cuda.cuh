@@ -5,6 +5,7 @@
 
 #include <smx/backend/cuda/backend.cuh>
 #include <smx/backend/cuda/transfer.cuh>
+#include <smx/backend/cuda/tuned_attention.cuh>
 
 namespace smx {
 
