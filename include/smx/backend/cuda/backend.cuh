@@ -73,7 +73,9 @@ class cuda_backend {
   cudaStream_t stream() const { return own_.stream(); }
   cuda_options const& options() const { return options_; }
   /// What its planner needs to know.
-  tiling how() const { return {.slab_bytes = options_.slab_bytes}; }
+  tiling how() const {
+    return {.slab_bytes = options_.slab_bytes, .operands = static_cast<int>(options_.operands)};
+  }
   /// Primitives and kernels since the backend was made: what plan counts as launches.
   index_t launches() const { return launches_; }
 
