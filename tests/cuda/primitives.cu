@@ -412,20 +412,20 @@ void looking_up_outside(test::reporter& report) {
   be.synchronize();  // once is enough
 }
 
-test::suite const s1{"elementwise", [](test::reporter& r) {
+test::suite const elementwise_suite{"elementwise", [](test::reporter& r) {
                        elementwise<float>(r), elementwise<double>(r), generating<float>(r),
                            generating<double>(r);
                        converting<float, bf16>(r), converting<bf16, float>(r), converting<float, f16>(r),
                            converting<f16, float>(r);
                        converting<double, float>(r), converting<float, double>(r), converting<bf16, bf16>(r);
                      }};
-test::suite const s2{"products", [](test::reporter& r) {
+test::suite const products_suite{"products", [](test::reporter& r) {
                        products<float>(r), products<double>(r), storage_products<bf16>(r),
                            storage_products<f16>(r);
                      }};
-test::suite const s3{"rows", [](test::reporter& r) { rows<float>(r), rows<double>(r); }};
-test::suite const s4{"norms", [](test::reporter& r) { norms<float>(r), norms<double>(r); }};
-test::suite const s5{"columns",
+test::suite const rows_suite{"rows", [](test::reporter& r) { rows<float>(r), rows<double>(r); }};
+test::suite const norms_suite{"norms", [](test::reporter& r) { norms<float>(r), norms<double>(r); }};
+test::suite const columns_suite{"columns",
                      [](test::reporter& r) { columns<float>(r), columns<double>(r), looking_up_outside(r); }};
 
 }  // namespace
