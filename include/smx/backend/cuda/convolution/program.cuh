@@ -23,8 +23,8 @@ template <class T> struct add_scaled_by {
 
 template <class B, class T> class convolution_program {
  public:
-  template <int R> using read = typename B::template input<T, R>;
-  template <int R> using write = typename B::template output<T, R>;
+  template <int R> using read = in<B, T, R>;
+  template <int R> using write = out<B, T, R>;
 
   explicit convolution_program(convolution_shape const& shape,
                                convolution_limits const& limits = limits_of<T>())
