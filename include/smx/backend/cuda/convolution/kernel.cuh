@@ -8,13 +8,14 @@
 
 #include <smx/backend/cuda/convolution/job.hpp>
 #include <smx/backend/cuda/convolution/transform.cuh>
+#include <smx/backend/cuda/prefetch.cuh>
 
 namespace smx::cuda_kernels {
 
 /// The signal of a thread.
 struct signal_place {
-  index_t batch, head, channel, column;
-  index_t entry;  ///< batch and head as one
+  unsigned entry;  ///< of scratch: batch and head as one
+  unsigned batch, head, channel, column;
   bool exists;
 };
 
@@ -32,33 +33,43 @@ __device__ __forceinline__ signal_place place_of_signal(convolution_job<T> const
   unsigned const fast = lane % job.fast, slow = row + lane / job.fast;
   s.channel = job.channels_fast ? fast : slow;
   s.column = job.channels_fast ? slow : fast;
-  unsigned const entry = job.first_entry + static_cast<unsigned>(s.entry);
+  unsigned const entry = job.first_entry + s.entry;
   s.batch = entry / job.heads;
   s.head = entry % job.heads;
   return s;
 }
 
-template <class T>
-__device__ __forceinline__ T* start_of(real_signals<T> const& v, signal_place const& s, index_t position) {
-  return v.ptr + s.batch * v.batch + s.head * v.head + s.channel * v.channel + position * v.position;
-}
-
-/// Entries t + i Threads of a complex signal.
-template <class K, class T> struct complex_column {
-  T* start;
+/// Walks the entries t, t + Threads, t + 2 Threads, ... of a thread. One pointer that moves on: registers are
+/// what the kernel is short of.
+template <class T> struct walk {
+  T* at;
   index_t step;
-  __device__ __forceinline__ complex_column(complex_signals<T> const& v, signal_place const& s, int thread) {
-    index_t const low = thread & ((1 << v.fold) - 1), high = thread >> v.fold;
-    start = v.ptr + 2 * (s.entry * v.batch + s.channel * v.channel + s.column * v.column + high * v.position +
-                         low * v.folded);
-    step = 2 * (K::threads_a_signal >> v.fold) * v.position;
-  }
-  __device__ __forceinline__ auto& operator[](int i) const {
-    using pair =
-        std::conditional_t<std::is_const_v<T>, complex_pair<std::remove_const_t<T>> const, complex_pair<T>>;
-    return *reinterpret_cast<pair*>(start + i * step);
+  __device__ __forceinline__ T& next() {
+    T& entry = *at;
+    at += step;
+    return entry;
   }
 };
+
+template <class T>
+using pair_of =
+    std::conditional_t<std::is_const_v<T>, complex_pair<std::remove_const_t<T>> const, complex_pair<T>>;
+
+template <class K, class T>
+__device__ __forceinline__ walk<pair_of<T>> walk_of(complex_signals<T> const& v, signal_place const& s,
+                                                    int thread) {
+  index_t const low = thread & ((1 << v.fold) - 1), high = thread >> v.fold;
+  return {reinterpret_cast<pair_of<T>*>(v.ptr) + s.entry * v.batch + s.channel * v.channel +
+              s.column * v.column + high * v.position + low * v.folded,
+          (K::threads_a_signal >> v.fold) * v.position};
+}
+/// From position n on, `step` apart.
+template <class T>
+__device__ __forceinline__ walk<T> walk_of(real_signals<T> const& v, signal_place const& s, index_t n,
+                                           index_t step) {
+  return {v.ptr + s.batch * v.batch + s.head * v.head + s.channel * v.channel + n * v.position,
+          step * v.position};
+}
 
 /// The kernel's signal at position n: lags from 0 on in the real part, those below, negated, from t^M down in
 /// the imaginary part.
@@ -76,6 +87,14 @@ __device__ __forceinline__ complex_pair<T> tap_at(tap_signals<T> const& v, index
   return z;
 }
 
+/// How many of the positions n, n + step, ... are inside the sequence.
+template <class T>
+__device__ __forceinline__ int positions_inside(convolution_job<T> const& job, index_t n, index_t step) {
+  return n < job.length
+             ? static_cast<int>(static_cast<unsigned>(job.length - 1 - n) / static_cast<unsigned>(step)) + 1
+             : 0;
+}
+
 template <class K, class T>
 __device__ __forceinline__ void load_signal(convolution_job<T> const& job, signal_place const& s, int thread,
                                             complex_pair<T> (&z)[K::per_thread]) {
@@ -85,26 +104,32 @@ __device__ __forceinline__ void load_signal(convolution_job<T> const& job, signa
   if (!s.exists) return;
   index_t const n = thread * job.step + s.column, step = threads * job.step;
   if (job.x.ptr != nullptr) {
-    T const* const from = start_of(job.x, s, n);
-    index_t const stride = step * job.x.position;
+    int const inside = positions_inside(job, n, step);
+    auto x = walk_of(job.x, s, n, step);
 #pragma unroll
-    for (int i = 0; i < E; ++i)
-      if (n + i * step < job.length) z[i].re = from[i * stride];
+    for (int i = 0; i < E; ++i) {
+      T const& entry = x.next();
+      if (i < inside) z[i].re = entry;
+    }
     if (job.gate.ptr == nullptr) return;
-    T const* const gate = start_of(job.gate, s, n);
-    index_t const gate_stride = step * job.gate.position;
+    auto gate = walk_of(job.gate, s, n, step);
 #pragma unroll
-    for (int i = 0; i < E; ++i)
-      if (n + i * step < job.length) z[i].re *= gate[i * gate_stride];
+    for (int i = 0; i < E; ++i) {
+      T const& entry = gate.next();
+      if (i < inside) z[i].re *= entry;
+    }
   } else if (job.from.ptr != nullptr) {
-    complex_column<K, T const> column(job.from, s, thread);
-    for (index_t b = 0; b < job.summed; ++b) {
+    auto entry = walk_of<K>(job.from, s, thread);
+#pragma unroll
+    for (int i = 0; i < E; ++i) z[i] = entry.next();
+    for (index_t b = 1; b < job.summed; ++b) {
+      entry = walk_of<K>(job.from, s, thread);
+      entry.at += b * job.from.batch;
 #pragma unroll
       for (int i = 0; i < E; ++i) {
-        complex_pair<T> const v = column[i];
+        complex_pair<T> const v = entry.next();
         z[i] = {z[i].re + v.re, z[i].im + v.im};
       }
-      column.start += 2 * job.from.batch;
     }
   } else {
 #pragma unroll
@@ -119,16 +144,19 @@ __device__ __forceinline__ void multiply_spectra(convolution_job<T> const& job, 
   constexpr int E = K::per_thread;
   if (s.exists) {
     if (job.lags.ptr != nullptr) {
-      complex_column<K, T> const lags(job.lags, s, thread);
+      auto lag = walk_of<K>(job.lags, s, thread);
 #pragma unroll
-      for (int i = 0; i < E; ++i) lags[i] = product_conjugate(z[i], lags[i]);
+      for (int i = 0; i < E; ++i) {
+        complex_pair<T>& w = lag.next();
+        w = product_conjugate(z[i], w);
+      }
     }
     if (job.spectrum.ptr != nullptr) {
-      complex_column<K, T const> const spectrum(job.spectrum, s, thread);
+      auto entry = walk_of<K>(job.spectrum, s, thread);
       T const sign = job.conjugate ? T(-1) : T(1);
 #pragma unroll
       for (int i = 0; i < E; ++i) {
-        complex_pair<T> const k = spectrum[i];
+        complex_pair<T> const k = entry.next();
         z[i] = product(z[i], {k.re, sign * k.im});
       }
     }
@@ -143,29 +171,46 @@ __device__ __forceinline__ void store_signal(convolution_job<T> const& job, sign
   constexpr int E = K::per_thread, threads = K::threads_a_signal;
   if (!s.exists) return;
   if (job.to.ptr != nullptr) {
-    complex_column<K, T> const column(job.to, s, thread);
+    auto entry = walk_of<K>(job.to, s, thread);
 #pragma unroll
-    for (int i = 0; i < E; ++i) column[i] = {job.scale * z[i].re, job.scale * z[i].im};
+    for (int i = 0; i < E; ++i) entry.next() = {job.scale * z[i].re, job.scale * z[i].im};
     return;
   }
   index_t const n = thread * job.step + s.column, step = threads * job.step;
+  int const inside = positions_inside(job, n, step);
 #pragma unroll
   for (int o = 0; o < 2; ++o) {
     if (job.y[o].ptr == nullptr) continue;
-    T* const to = start_of(job.y[o], s, n);
-    index_t const stride = step * job.y[o].position;
+    auto y = walk_of(job.y[o], s, n, step);
     if (job.y_gate[o].ptr == nullptr) {
 #pragma unroll
-      for (int i = 0; i < E; ++i)
-        if (n + i * step < job.length) to[i * stride] = z[i].re;
+      for (int i = 0; i < E; ++i) {
+        T& entry = y.next();
+        if (i < inside) entry = z[i].re;
+      }
       continue;
     }
-    T const* const gate = start_of(job.y_gate[o], s, n);
-    index_t const gate_stride = step * job.y_gate[o].position;
+    auto gate = walk_of(job.y_gate[o], s, n, step);
 #pragma unroll
-    for (int i = 0; i < E; ++i)
-      if (n + i * step < job.length) to[i * stride] = z[i].re * gate[i * gate_stride];
+    for (int i = 0; i < E; ++i) {
+      T& entry = y.next();
+      T const& by = gate.next();
+      if (i < inside) entry = z[i].re * by;
+    }
   }
+}
+
+/// Asks for the spectrum that the signal will be multiplied with, which lies in one piece, while the signal
+/// itself is under way: a block of half an SM or more has nobody to wait for it.
+template <class K, class T>
+__device__ __forceinline__ void expect_spectrum(convolution_job<T> const& job, signal_place const& s,
+                                                int thread) {
+  constexpr int lines = static_cast<int>(2 * sizeof(T)) * K::points / 128;
+  if (job.spectrum.ptr == nullptr || !s.exists) return;
+  T const* const start = job.spectrum.ptr + 2 * (static_cast<index_t>(s.channel) * job.spectrum.channel +
+                                                 static_cast<index_t>(s.column) * job.spectrum.column);
+  for (int l = thread; l < lines; l += K::threads_a_signal)
+    prefetch_line(start + l * (128 / static_cast<int>(sizeof(T))));
 }
 
 template <class K, class T>
@@ -187,6 +232,7 @@ __global__ void __launch_bounds__(K::threads, K::min_blocks) convolve_tiles(conv
   }
   complex_pair<T> z[E];
   load_signal<K>(job, s, at.thread, z);
+  if constexpr (K::points >= 1024) expect_spectrum<K>(job, s, at.thread);
   __syncthreads();
 
 #pragma unroll 1

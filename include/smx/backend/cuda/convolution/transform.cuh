@@ -29,6 +29,10 @@ __device__ __forceinline__ complex_pair<T> product_conjugate(complex_pair<T> con
   return {a.re * b.re + a.im * b.im, a.im * b.re - a.re * b.im};
 }
 
+/// 2 a - s in one instruction; compilers make two additions of the product.
+__device__ __forceinline__ float twice_less(float a, float s) { return fmaf(2.0f, a, -s); }
+__device__ __forceinline__ double twice_less(double a, double s) { return fma(2.0, a, -s); }
+
 inline __device__ void sine_cosine_of_pi(float x, float& s, float& c) { sincospif(x, &s, &c); }
 inline __device__ void sine_cosine_of_pi(double x, double& s, double& c) { sincospi(x, &s, &c); }
 
@@ -39,11 +43,10 @@ template <class T> __device__ complex_pair<T> root_of_unity(unsigned n, unsigned
   return w;
 }
 
-/// The lowest `bits` bits of v, the other way round.
+/// The lowest `bits` <= 5 bits of v, the other way round. No loop: the compiler must know register numbers
+/// early.
 SMX_HD constexpr int reversed_bits(int v, int bits) {
-  int r = 0;
-  for (int i = 0; i < bits; ++i) r |= (v >> i & 1) << (bits - 1 - i);
-  return r;
+  return ((v & 1) << 4 | (v & 2) << 2 | (v & 4) | (v & 8) >> 2 | (v & 16) >> 4) >> (5 - bits);
 }
 
 /// cos(pi k / 16), k = 0 .. 8
@@ -64,7 +67,7 @@ SMX_HD constexpr double cosine_of_sixteenth(int k) {
 template <class T>
 __device__ __forceinline__ void split_pair(complex_pair<T>& a, complex_pair<T>& b, complex_pair<T> const& w) {
   complex_pair<T> const s = {a.re + w.re * b.re - w.im * b.im, a.im + w.re * b.im + w.im * b.re};
-  b = {T(2) * a.re - s.re, T(2) * a.im - s.im};
+  b = {twice_less(a.re, s.re), twice_less(a.im, s.im)};
   a = s;
 }
 /// (a, b) := (a + i w b, a - i w b)
@@ -72,7 +75,7 @@ template <class T>
 __device__ __forceinline__ void split_pair_turned(complex_pair<T>& a, complex_pair<T>& b,
                                                   complex_pair<T> const& w) {
   complex_pair<T> const s = {a.re - w.re * b.im - w.im * b.re, a.im + w.re * b.re - w.im * b.im};
-  b = {T(2) * a.re - s.re, T(2) * a.im - s.im};
+  b = {twice_less(a.re, s.re), twice_less(a.im, s.im)};
   a = s;
 }
 
@@ -81,8 +84,8 @@ __device__ __forceinline__ void split_pair_turned(complex_pair<T>& a, complex_pa
 /// that child j is in register j.
 template <int Radix, int Stride, bool Reversed, int Level = 1, class T, int N>
 __device__ __forceinline__ void split_levels(complex_pair<T> (&z)[N], int q, complex_pair<T> const (&b)[6]) {
-  constexpr int half = Radix >> Level, nodes = 1 << (Level - 1);
-  auto const at = [q](int v) { return Reversed ? reversed_bits(v, log2_of(Radix)) : v * Stride + q; };
+  constexpr int half = Radix >> Level, nodes = 1 << (Level - 1), bits = log2_of(Radix);
+  auto const at = [q](int v) { return Reversed ? reversed_bits(v, bits) : v * Stride + q; };
 #pragma unroll
   for (int n = 0; n < (nodes < 2 ? 1 : nodes / 2); ++n) {
     complex_pair<T> w = b[Level];
@@ -112,12 +115,12 @@ struct tile_place {
 template <class K, int Stage, class T>
 __device__ __forceinline__ void stage_roots(complex_pair<T> (&b)[6], tile_place const& at,
                                             complex_pair<T> const* table, complex_pair<T> const* turns) {
-  constexpr int below = K::below(Stage), levels = log2_of(K::radix(Stage));
+  constexpr int below = K::below(Stage), levels = log2_of(K::radix(Stage)), levels_below = log2_of(below),
+                start = K::table(Stage);
 #pragma unroll
   for (int l = 1; l <= levels; ++l) {
-    b[l] = turns[log2_of(below) + l];
-    if constexpr (Stage > 0)
-      b[l] = product(b[l], table[K::table(Stage) + (l - 1) * below + at.thread % below]);
+    b[l] = turns[levels_below + l];
+    if constexpr (Stage > 0) b[l] = product(b[l], table[start + (l - 1) * below + at.thread % below]);
   }
 }
 
@@ -128,7 +131,7 @@ __device__ __forceinline__ void tile_transform(complex_pair<T> (&z)[K::per_threa
                                                complex_pair<T> const* table, complex_pair<T> const* turns,
                                                complex_pair<T>* shared, complex_pair<T> (&b)[6]) {
   constexpr int E = K::per_thread, R = K::radix(Stage), D = K::below(Stage), stride = E / R,
-                threads = K::threads_a_signal;
+                threads = K::threads_a_signal, bits = log2_of(R), all_bits = log2_of(E);
   constexpr bool last = Stage + 1 == K::stages;
 #pragma unroll
   for (int q = 0; q < stride; ++q) split_levels<R, stride, last && Stage != 0>(z, q, b);
@@ -143,18 +146,18 @@ __device__ __forceinline__ void tile_transform(complex_pair<T> (&z)[K::per_threa
 #pragma unroll
       for (int j = 0; j < R; ++j)
         put[(q * (threads * R + threads * R / E) + j * (D + D / E)) * K::lanes] =
-            z[reversed_bits(j, log2_of(R)) * stride + q];
+            z[reversed_bits(j, bits) * stride + q];
     stage_roots<K, Stage + 1>(b, at, table, turns);
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < E; ++i)
-      z[Stage + 2 == K::stages ? reversed_bits(i, log2_of(E)) : i] =
+      z[Stage + 2 == K::stages ? reversed_bits(i, all_bits) : i] =
           get[i * (threads + threads / E) * K::lanes];
     tile_transform<K, Stage + 1>(z, at, table, turns, shared, b);
   } else if constexpr (Stage == 0) {
 #pragma unroll
     for (int i = 0; i < E; ++i) {
-      int const j = reversed_bits(i, log2_of(E));
+      int const j = reversed_bits(i, all_bits);
       if (j <= i) continue;
       complex_pair<T> const keep = z[i];
       z[i] = z[j];
@@ -182,8 +185,9 @@ __device__ __forceinline__ void turn_back(complex_pair<T> (&z)[E], int i, comple
     complex_pair<T> const v = product(z[i], w);
     z[i] = {v.re, -v.im};
   } else {
+    constexpr int level = log2_of(E) - Bit;
     turn_back<E, Bit - 1>(z, i, w, turns);
-    turn_back<E, Bit - 1>(z, i + (1 << Bit), product(w, turns[log2_of(E) - Bit]), turns);
+    turn_back<E, Bit - 1>(z, i + (1 << Bit), product(w, turns[level]), turns);
   }
 }
 
