@@ -6,6 +6,7 @@
 #include <smx/backend/cuda/backend.cuh>
 #include <smx/backend/cuda/transfer.cuh>
 #include <smx/backend/cuda/tuned_chunk_scan.cuh>
+#include <smx/backend/cuda/tuned_chunk_scan_backward.cuh>
 
 namespace smx {
 
