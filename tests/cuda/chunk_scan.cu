@@ -284,6 +284,99 @@ template <class T> void forward(test::reporter& report) {
     report("forward, " + c.name(), testing::judged([&] { return forward_agrees<T>(c); }));
 }
 
+/// Gradients of a call, between cells that nobody may write.
+template <class T> struct scan_gradient_arrays {
+  guarded<T, 4> dy, last;  // given
+  guarded<T, 4> q, k, v, weight, decay, skip, initial;
+
+  scan_gradient_arrays(scan_case const& c, scan_arrays<T>& a) {
+    auto const like = [&](guarded<T, 4> const& g, layout how) {
+      return g.read().size() == 0 ? guarded<T, 4>() : a.output(g.read().ext, how);
+    };
+    extents<4> const values{c.batch, c.heads, c.length, c.p}, state{c.sequences(), c.heads, c.n, c.p};
+    dy = a.input(values, c.how, 8, 1);
+    if (c.final) last = a.input(state, layout::contiguous, 9, 1);
+    q = like(a.q, c.how), k = like(a.k, c.how), v = like(a.v, c.how), weight = like(a.weight, c.how);
+    decay = like(a.decay, c.how), initial = like(a.initial, layout::contiguous);
+    if (c.skip) skip = a.output({c.sequences(), c.heads, 1, c.p}, layout::contiguous);
+  }
+};
+
+template <class T>
+void run_backward(cuda_backend& be, scan_case const& c, scan_arrays<T>& a, scan_gradient_arrays<T>& d) {
+  testing::mirror<device_space> m;
+  for (auto const* g : {&a.q, &a.k, &a.v, &a.weight, &a.decay, &a.skip, &a.initial, &d.dy, &d.last, &d.q,
+                        &d.k, &d.v, &d.weight, &d.decay, &d.skip, &d.initial})
+    join(m, *g);
+  join(m, a.states);
+  m.open();
+  {
+    auto frame = be.scope();
+    auto const at = [&](auto const& g) { return m.there(g.write()); };
+    chunk_scan_inputs<T, device_space> const x{at(a.q),     at(a.k),    at(a.v),      at(a.weight),
+                                               at(a.decay), at(a.skip), at(a.initial)};
+    chunk_scan_gradients<T, device_space> const dx{at(d.q),     at(d.k),    at(d.v),      at(d.weight),
+                                                   at(d.decay), at(d.skip), at(d.initial)};
+    chunk_scan_backward<cuda_backend, T>(be, c.shape(), x, at(a.states), at(d.dy), at(d.last), dx);
+    be.synchronize();
+  }
+  m.close();
+}
+
+template <class T>
+verdict backward_agrees(scan_case c, cuda_operands how = cuda_operands::f32, double rounding = 0,
+                        double smallest = 0, std::size_t slab_bytes = std::size_t{1} << 30) {
+  c.in_place = false;
+  scan_arrays<T> a(c);
+  scan_gradient_arrays<T> d(c, a);
+  auto const s = a.oracle(c);
+  test::cube const dy(d.dy.read()), last = c.final ? test::cube(d.last.read()) : test::cube();
+  auto const want = s.backward(dy, last);
+  auto const size = s.magnitudes().backward(test::absolute(dy), test::absolute(last));
+  cuda_backend be({.operands = how, .slab_bytes = slab_bytes});
+  if (c.tape) run_forward<T>(be, c, a);
+  run_backward<T>(be, c, a, d);
+  // of the chunks of 64 rows that backward takes, and as many roundings of operands as products follow
+  auto one_chunk = s;
+  one_chunk.shape.chunk = 64;
+  double const terms = std::max(s.terms(), one_chunk.terms()), relative = terms * eps<T> + 8 * rounding;
+  verdict bad;
+  auto const compare = [&](char const* name, guarded<T, 4> const& got, test::cube const& value,
+                           test::cube const& magnitude, double more) {
+    if (bad || got.read().size() == 0) return;
+    numbers bound = test::times(magnitude, relative + more * eps<T>);
+    for (double& one : bound) one += smallest * 64 * static_cast<double>((c.length + c.n + c.p) * c.heads);
+    auto found = testing::values(got.read());
+    if (found.size() != value.at.size()) {  // of each sequence
+      numbers sum(value.at.size());
+      for (std::size_t i = 0; i < found.size(); ++i) sum[i % sum.size()] += found[i];
+      found = sum;
+    }
+    bad = testing::within(name, found, value.at, bound);
+    if (!bad) bad = got.intact(name);
+  };
+  compare("dq", d.q, want.q, size.q, 0);
+  compare("dk", d.k, want.k, size.k, 0);
+  compare("dv", d.v, want.v, size.v, 0);
+  compare("dweight", d.weight, want.w, size.w, 0);
+  compare("dlog_decay", d.decay, want.a, size.a, static_cast<double>(c.n * c.p));
+  compare("dinitial", d.initial, want.initial, size.initial, 0);
+  compare("dskip", d.skip, want.skip, size.skip, static_cast<double>(c.length * c.batch));
+  return bad;
+}
+
+template <class T> void backward(test::reporter& report) {
+  for (scan_case const& c : cases())
+    report("backward, " + c.name(), testing::judged([&] { return backward_agrees<T>(c); }));
+  // parts of one head and of several, tails of parts
+  for (auto map : {group_map::interleaved, group_map::tiled})
+    for (index_t length : {70, 7000}) {
+      scan_case const c{
+          .heads = 10, .groups = 2, .length = length, .n = 4, .p = 4, .map = map, .decays = 0.01};
+      report("backward, " + c.name(), testing::judged([&] { return backward_agrees<T>(c); }));
+    }
+}
+
 /// Slabs of one chunk, of a few, and sequences that go on in the next.
 template <class T> void slabs(test::reporter& report) {
   for (bool packed : {false, true})
@@ -304,6 +397,12 @@ template <class T> void slabs(test::reporter& report) {
           auto const bytes = static_cast<std::size_t>(chunks * (4096 + (tape ? 0 : 64) + 2)) * sizeof(T);
           report(text("slabs of %lld chunks, ", static_cast<long long>(chunks)) + c.name(),
                  testing::judged([&] { return forward_agrees<T>(c, cuda_operands::f32, 0, 0, bytes); }));
+          c.chunk = 64;
+          report(text("backward, slabs of about %lld chunks, ", static_cast<long long>(chunks)) + c.name(),
+                 testing::judged([&] {
+                   return backward_agrees<T>(c, cuda_operands::f32, 0, 0,
+                                             bytes + static_cast<std::size_t>(chunks) * 25000);
+                 }));
         }
   // the same bits
   scan_case const c{.batch = 2, .heads = 2, .length = 170, .n = 8, .p = 4, .chunk = 16};
@@ -331,8 +430,10 @@ void operands(test::reporter& report) {
     for (scan_case c : {scan_case{.batch = 2, .heads = 2, .length = 200, .n = 40, .p = 24, .tape = true},
                         scan_case{.heads = 2, .groups = 2, .length = 130, .n = 64, .p = 68, .chunk = 128},
                         scan_case{.heads = 1, .length = 65, .n = 5, .p = 5, .chunk = 7}})
-      report(text("forward, operands %d, ", static_cast<int>(one.how)) + c.name(),
-             testing::judged([&] { return forward_agrees<float>(c, one.how, one.rounding, one.smallest); }));
+      report(text("operands %d, ", static_cast<int>(one.how)) + c.name(), testing::judged([&] {
+               auto bad = forward_agrees<float>(c, one.how, one.rounding, one.smallest);
+               return bad ? bad : backward_agrees<float>(c, one.how, one.rounding, one.smallest);
+             }));
 }
 
 /// Nothing later than a row changes a bit of it, whatever it is.
@@ -431,6 +532,8 @@ template <class T> void steps(test::reporter& report) {
 
 test::suite const forward_f32{"chunk_scan_f32", forward<float>};
 test::suite const forward_f64{"chunk_scan_f64", forward<double>};
+test::suite const backward_f32{"chunk_scan_backward_f32", backward<float>};
+test::suite const backward_f64{"chunk_scan_backward_f64", backward<double>};
 test::suite const slabs_f32{"chunk_scan_slabs_f32", slabs<float>};
 test::suite const with_operands{"chunk_scan_operands", operands};
 test::suite const causality_f32{"chunk_scan_causality_f32", causality<float>};

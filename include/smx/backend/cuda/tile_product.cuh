@@ -79,6 +79,25 @@ template <class T> struct plain_products {
             for (int j = 0; j < 4; ++j) sum_[i][j] += x[i][v] * y[v][j];
       }
     }
+    /// += f(row, column, number of `from`)
+    template <class F> __device__ void add(tile const& from, F const& f) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum_[i][j] += f(row(i), column(j), from.sum_[i][j]);
+    }
+    /// to[row] = sum of f(row, column, number) over the columns, in two parts: to[row + 64] has the other. By
+    /// the whole block; `to` can be read after a barrier.
+    template <class F> __device__ void sum_rows(T* to, F const& f) const {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        T sum = 0;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum += f(row(i), column(j), sum_[i][j]);
+        for (int o = 8; o > 0; o /= 2) sum += __shfl_xor_sync(~0u, sum, o);
+        if (threadIdx.x % 16 == 0) to[row(i)] = sum, to[row(i) + tile_edge] = T(0);
+      }
+    }
     /// f(row, first column, numbers): `width` numbers side by side.
     template <class F> __device__ void for_each(F const& f) {
 #pragma unroll
@@ -150,15 +169,35 @@ template <cuda_operands How> struct tensor_products {
           for (int j = 0; j < 4; ++j) multiply(sum_[i][j], left[i], right[j]);
       }
     }
+    template <class F> __device__ void add(tile const& from, F const& f) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+#pragma unroll
+          for (int r = 0; r < 4; ++r) sum_[i][j][r] += f(row(i, r), column(j, r), from.sum_[i][j][r]);
+    }
+    template <class F> __device__ void sum_rows(float* to, F const& f) const {
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+#pragma unroll
+        for (int r = 0; r < 4; r += 2) {
+          float sum = 0;
+#pragma unroll
+          for (int j = 0; j < 4; ++j)
+            sum +=
+                f(row(i, r), column(j, r), sum_[i][j][r]) + f(row(i, r), column(j, r + 1), sum_[i][j][r + 1]);
+          for (int o = 2; o > 0; o /= 2) sum += __shfl_xor_sync(~0u, sum, o);
+          if (inside() == 0) to[row(i, r) + (first_column() > 0 ? tile_edge : 0)] = sum;
+        }
+    }
     template <class F> __device__ void for_each(F const& f) {
 #pragma unroll
       for (int i = 0; i < 2; ++i)
 #pragma unroll
         for (int j = 0; j < 4; ++j)
 #pragma unroll
-          for (int r = 0; r < 4; r += 2)
-            f(first_row() + 16 * i + r / 2 * 8 + group(), first_column() + 8 * j + 2 * inside(),
-              &sum_[i][j][r]);
+          for (int r = 0; r < 4; r += 2) f(row(i, r), column(j, r), &sum_[i][j][r]);
     }
 
    private:
@@ -167,6 +206,8 @@ template <cuda_operands How> struct tensor_products {
     __device__ static int group() { return static_cast<int>(threadIdx.x) % 32 / 4; }
     __device__ static int inside() { return static_cast<int>(threadIdx.x) % 4; }
     __device__ static int first_row() { return static_cast<int>(threadIdx.x) / 64 * 32; }
+    __device__ static int row(int i, int r) { return first_row() + 16 * i + r / 2 * 8 + group(); }
+    __device__ static int column(int j, int r) { return first_column() + 8 * j + 2 * inside() + r % 2; }
     __device__ static int first_column() { return static_cast<int>(threadIdx.x) / 32 % 2 * 32; }
 
     template <along L> __device__ static float at(float const* from, int edge, int k) {
@@ -246,6 +287,12 @@ template <class P, along L> class tile_slice {
     for (int i = 0; i < count; ++i)
 #pragma unroll
       for (int v = 0; v < size; ++v) of_[i].of[v] = f(of_[i].of[v], row(i), column(i) + v);
+  }
+  __device__ void add(tile_slice const& more) {
+#pragma unroll
+    for (int i = 0; i < count; ++i)
+#pragma unroll
+      for (int v = 0; v < size; ++v) of_[i].of[v] += more.of_[i].of[v];
   }
   __device__ void store(T* to) const {
 #pragma unroll
