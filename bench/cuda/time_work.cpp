@@ -2,6 +2,7 @@
 #include <bench/cuda/work.hpp>
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 
 namespace bench {
@@ -20,6 +21,8 @@ using executable = owned<cudaGraphExec_t, cudaGraphExecDestroy>;
 constexpr double warm_ms = 15;   // the clocks of an idle GPU rise within milliseconds
 constexpr double sample_ms = 1;  // of work between two events, so that their resolution does not matter
 constexpr int most_samples = 15;
+constexpr double slowest_call =
+    25;  // times the seconds of a row: beyond, a row would take the time of many others
 
 event make_event() {
   cudaEvent_t made = nullptr;
@@ -90,11 +93,15 @@ gpu_times time_work(gpu_work const& work, double seconds) {
   gpu_times out;
   stopwatch clock(work.stream);
   index_t left = work.calls;
-  auto const every_set = [&] {
-    for (int s = 0; s < work.sets; ++s) work.call(s);
-    left -= work.sets;
-  };
-  every_set();  // the arena grows, libraries choose their kernels
+  // The arena grows, libraries choose their kernels.
+  double const first = clock.time([&] { work.call(0); }) * 1e-3;
+  if (first > slowest_call * seconds) {
+    char text[80];
+    std::snprintf(text, sizeof text, "a call takes %.2g s, more than a row is given", first);
+    throw std::runtime_error(text);
+  }
+  for (int s = 1; s < work.sets; ++s) work.call(s);
+  left -= work.sets;
   expect_success(cudaStreamSynchronize(work.stream), "cudaStreamSynchronize");
   if (work.launches) {
     index_t const before = work.launches();

@@ -21,6 +21,13 @@ from smx_bench import cuda, goals, machine, results as files, units  # noqa: E40
 from smx_bench.peers import ROOT, Worker  # noqa: E402
 
 
+LATE = 1.4  # times the run's time: whatever hangs then is given up
+
+
+def late(*_):
+    raise Interrupted("its time was up")
+
+
 class TorchOnGpu:
     """bench/peers/torch_cuda_worker.py. It starts at once and imports torch while our rows run; the GPU it opens later."""
 
@@ -206,6 +213,8 @@ def main(arguments=None):
         code = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, interrupt)
+        signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, LATE * cuda.MODES[options.mode]["budget"])
         try:
             if options.peers:
                 torch = TorchOnGpu(options.torch)
@@ -220,6 +229,7 @@ def main(arguments=None):
             )
             run.progress.say(f"interrupted by {e}; writing the page from what is there")
             code = 130
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         run.results.about["peer_versions"] = ", ".join(sorted({p["peer"] for p in run.results.peers.values()}))
