@@ -58,9 +58,11 @@ template <class Space> class mirror {
     for (piece const& p : pieces_)
       transfer<Space>::in(block_.data() + p.offset, reinterpret_cast<void const*>(p.first), p.last - p.first);
   }
-  /// The array there. One that has no memory keeps having none.
+  /// The array there. One that has no memory keeps having none; one without entries (an extent of 0, or one
+  /// that a law spoiled) has an address that nobody may read.
   template <class T, int R> view<T, R, Space> there(view<T, R, host_space> const& v) const {
     view<T, R, Space> to(nullptr, v.ext, v.str);
+    if (v.ptr != nullptr) to.ptr = reinterpret_cast<T*>(const_cast<std::byte*>(block_.data()));
     auto const at = reinterpret_cast<std::uintptr_t>(v.ptr);
     for (piece const& p : pieces_)
       if (v.ptr != nullptr && p.first <= at && at < p.last)

@@ -8,6 +8,7 @@
 #include <smx/mixers/planning.hpp>
 #include <smx/testing/cases.hpp>
 #include <smx/testing/mirror.hpp>
+#include <smx/testing/verdict.hpp>
 
 namespace smx::testing {
 
@@ -137,10 +138,18 @@ template <class M> class runner {
         f(be, a...);
         be.synchronize();
       } else {
-        struct forgetting {
+        // A call that throws leaves the work before it under way, in memory that the next call writes to.
+        struct ending {
+          B& be;
           mirror<space>& of;
-          ~forgetting() { of.forget(); }
-        } const at_the_end{copies};
+          ~ending() {
+            static_cast<void>(judged([&]() -> verdict {
+              be.synchronize();
+              return holds;
+            }));
+            of.forget();
+          }
+        } const at_the_end{be, copies};
         (each_array(a, [&](auto const& v) { copies.add(v); }), ...);
         copies.open();
         {
