@@ -220,6 +220,13 @@ TEST_CASE("padding, dilation and lookahead") {
         [&](index_t b, index_t, index_t i, index_t j) { return j <= i + ahead[b * 6 + i]; });
   check(lookahead_mask{view<index_t const, 2, host_space>(ahead, extents<2>{1, 6}), 1}, answers::exact,
         [&](index_t, index_t, index_t i, index_t j) { return j <= i + 1 + ahead[i]; });
+  index_t const most = std::numeric_limits<index_t>::max(), least = std::numeric_limits<index_t>::min();
+  index_t const far[] = {0, most, 0, least, 1, most};
+  for (index_t offset : {-3, 0, 2})
+    check(lookahead_mask{view<index_t const, 2, host_space>(far, extents<2>{1, 6}), offset}, answers::exact,
+          [&](index_t, index_t, index_t i, index_t j) {
+            return far[i] == most || (far[i] != least && j <= i + offset + far[i]);
+          });
 }
 
 TEST_CASE("boolean masks") {
