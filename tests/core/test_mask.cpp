@@ -24,8 +24,23 @@ std::string describe(char const* what, index_t b, index_t h, index_range rows, i
          std::to_string(keys.first) + ".." + std::to_string(keys.last);
 }
 
+/// Where the range of a row is not what the row sees, or "".
+template <IntervalMask M> std::string wrong_row(M const& mask, index_t rows, index_t keys) {
+  for (index_t b = 0; b < batches; ++b)
+    for (index_t h = 0; h < heads; ++h)
+      for (index_t i = 0; i < rows; ++i)
+        for (index_t j = 0; j < keys; ++j) {
+          index_range const range = mask.row(b, h, i);
+          if ((range.first <= j && j < range.last) != mask.allow(b, h, i, j))
+            return describe("row", b, h, {i, i + 1}, {j, j + 1});
+        }
+  return "";
+}
+
 /// The first disagreement between the answers of a mask, or "".
 template <class M> std::string disagreement(M const& mask, index_t rows, index_t keys, answers how) {
+  if constexpr (IntervalMask<M>)
+    if (std::string const wrong = wrong_row(mask, rows, keys); wrong != "") return wrong;
   for (index_t b = 0; b < batches; ++b)
     for (index_t h = 0; h < heads; ++h)
       for (index_t r0 = 0; r0 < rows; ++r0)
