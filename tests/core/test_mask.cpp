@@ -228,6 +228,8 @@ TEST_CASE("padding, dilation and lookahead") {
         for (index_t k = 0; k < 6; ++k) {
           bool const any = mask.allow(0, 0, r, k) || mask.allow(0, 0, r, k + 1);
           CHECK((mask.tile(0, 0, {r, r + 1}, {k, k + 2}) == tile_class::empty) == !any);
+          CHECK(mask.tile(0, 0, {r, r + 1}, {k, k + 1}) ==
+                (mask.allow(0, 0, r, k) ? tile_class::full : tile_class::empty));
         }
     }
   index_t const ahead[] = {0, 2, 0, 1, 0, 3, -2, 4, 0, 0, -9, 1};
@@ -332,8 +334,8 @@ TEST_CASE("prompts and answers of several packed sequences") {
 TEST_CASE("masks refuse what does not fit the scores") {
   extents<4> const scores{2, 2, 6, 7};
   auto const said = [&](auto const& mask) { return refusal([&] { expect_mask_fits(mask, scores); }); };
-  index_t const numbers[] = {0, 3, 8, -1}, backwards[] = {0, 5, 3, 7}, late[] = {1, 7}, wide[] = {0, 8},
-                fits[] = {0, 7};
+  index_t const numbers[] = {0, 3, 8, -1}, backwards[] = {0, 5, 3, 7}, short_last[] = {0, 8, 7},
+                late[] = {1, 7}, wide[] = {0, 8}, fits[] = {0, 7};
   CHECK_THAT(said(window_mask{0}), contains("size of a window") && contains("got 0"));
   CHECK_THAT(said(band_mask{-1, 0}), contains("left reach") && contains("got -1"));
   CHECK_THAT(said(band_mask{0, -2}), contains("right reach") && contains("got -2"));
@@ -347,6 +349,7 @@ TEST_CASE("masks refuse what does not fit the scores") {
   CHECK_THAT(said(packed_mask{fits, 0, nullptr}), contains("segments") && contains("got 0"));
   CHECK_THAT(said(packed_mask{late, 1}), contains("a first entry of 0") && contains("got 1"));
   CHECK_THAT(said(packed_mask{backwards, 3}), contains("do not decrease") && contains("got 3"));
+  CHECK_THAT(said(packed_mask{short_last, 2}), contains("do not decrease") && contains("got 7"));
   CHECK_THAT(said(packed_mask{wide, 1}), contains("number of keys") && contains("got 8"));
   CHECK_THAT(said(packed_mask{fits, 1}), contains("number of queries") && contains("got 7"));
   CHECK_THAT(said(padding_mask{}), contains("padded lengths") && contains("got none"));

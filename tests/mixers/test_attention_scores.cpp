@@ -203,10 +203,13 @@ TEST_CASE("score modifiers that do not fit are refused") {
     forward(be, m, w, q, k, k, bias);
   };
   in<cpu, float, 4> const none;
-  auto const narrow = random_normal<float>(be, {2, 4, 6, 6}, 1);
   CHECK_THROWS_WITH(run({.softcap = -1}, none), test::contains("attention: softcap: expected at least 0"));
   CHECK_THROWS_WITH(run({.softcap = NAN}, none), test::contains("attention: softcap: expected at least 0"));
   CHECK_THROWS_WITH(run({.dropout = 1}, none),
+                    test::contains("attention: dropout: expected 0 up to below 1"));
+  CHECK_THROWS_WITH(run({.dropout = -0.1}, none),
+                    test::contains("attention: dropout: expected 0 up to below 1"));
+  CHECK_THROWS_WITH(run({.dropout = NAN}, none),
                     test::contains("attention: dropout: expected 0 up to below 1"));
   CHECK_THROWS_WITH(run({.sink = true}, none), test::contains("scores.heads: expected at least 1"));
   CHECK_THROWS_WITH(run({.sink = true, .heads = 2}, none),
@@ -215,6 +218,16 @@ TEST_CASE("score modifiers that do not fit are refused") {
                     test::contains("relative buckets: expected at least 2 in each direction, got 3"));
   CHECK_THROWS_WITH(run({.relative = {32, 8, true}, .heads = 4}, none),
                     test::contains("max_distance of the relative buckets"));
-  CHECK_THROWS_WITH(run({}, narrow),
-                    test::contains("attention: bias: expected 1 or the extent of the scores"));
+  CHECK_THROWS_WITH(run({.sink = true, .heads = 6}, none), test::contains("heads, got 4"));
+  CHECK_THROWS_WITH(run({.relative = {1, 128, false}, .heads = 4}, none),
+                    test::contains("relative buckets: expected at least 2 in each direction, got 1"));
+  CHECK_THROWS_WITH(run({.relative = {32, 16, false}, .heads = 4}, none),
+                    test::contains("max_distance of the relative buckets"));
+  for (extents<4> const& e : {extents<4>{3, 4, 6, 7}, {2, 2, 6, 7}, {2, 4, 5, 7}, {2, 4, 6, 6}}) {
+    tensor<float, 4> const wrong(e);
+    CHECK_THROWS_WITH(run({}, wrong),
+                      test::contains("attention: bias: expected 1 or the extent of the scores"));
+    CHECK_THROWS_WITH(forward(be, M{}, {}, q, k, k, none, wrong),
+                      test::contains("attention: gates: expected 1 or the extent of the scores"));
+  }
 }
