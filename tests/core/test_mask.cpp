@@ -360,8 +360,8 @@ TEST_CASE("masks refuse what does not fit the scores") {
   CHECK_THAT(said(lookahead_mask{}), contains("lookahead") && contains("got none"));
   CHECK_THAT(said(lookahead_mask{view<index_t const, 2, host_space>(numbers, extents<2>{3, 1})}),
              contains("lookahead") && contains("got 3"));
-  CHECK_THAT(said(lookahead_mask{view<index_t const, 2, host_space>(numbers, extents<2>{1, 4})}),
-             contains("an entry for each query") && contains("got 4"));
+  CHECK_THAT(said(lookahead_mask{view<index_t const, 2, host_space>(numbers, extents<2>{1, 5})}),
+             contains("an entry for each query") && contains("got 5"));
   auto const t = table();
   auto const boolean = [&](extents<4> const& e) {
     return boolean_mask{view<bool const, 4, host_space>(t.get(), e)};
