@@ -231,3 +231,37 @@ TEST_CASE("score modifiers that do not fit are refused") {
                       test::contains("attention: gates: expected 1 or the extent of the scores"));
   }
 }
+
+TEST_CASE("gradients of score modifiers that do not fit are refused, and nothing is written") {
+  using M = attention<double, full_mask, modified_scores>;
+  reference_backend be;
+  using B = reference_backend;
+  M const m{.scores = {.relative = {4, 9, true}, .sink = true, .heads = 2}};
+  auto const w = initialize(be, m, 1);
+  auto const q = random_normal<double>(be, {1, 2, 3, 4}, 1), k = random_normal<double>(be, {1, 1, 5, 4}, 2);
+  tensor<double, 4> gates({1, 1, 3, 5}), y(q.extents());
+  testing::fill(gates.view(), 0.5);
+  inputs_in<M, B> const x{q, k, k, gates, gates};
+  tensor<double, 4> dq(q.extents()), dk(k.extents()), dv(k.extents()), dbias(gates.extents()),
+      dgates(gates.extents()), small({1, 1, 3, 4});
+  tensor<double, 2> dtable({4, 2}), low({3, 2});
+  tensor<double, 1> dsink({2}), one({1});
+  auto frame = be.scope();
+  auto const tape = m.make_tape(be, x);
+  m.forward(be, w, x, tape, y.view());
+  auto const back = [&](auto& table, auto& sink, auto& bias, auto& gate) {
+    m.backward(be, w, x, tape, y.cview(), {table.view(), sink.view()},
+               {dq.view(), dk.view(), dv.view(), bias.view(), gate.view()});
+  };
+  CHECK_THROWS_WITH(back(low, dsink, dbias, dgates),
+                    test::contains("attention: dtable: expected extents (4, 2)"));
+  CHECK_THROWS_WITH(back(dtable, one, dbias, dgates),
+                    test::contains("attention: dsink: expected extents (2)"));
+  CHECK_THROWS_WITH(back(dtable, dsink, small, dgates), test::contains("attention: dbias: expected extents"));
+  CHECK_THROWS_WITH(back(dtable, dsink, dbias, small), test::contains("attention: dgates: expected extents"));
+  for (auto* array : {&dq, &dk, &dv, &dbias, &dgates})
+    for (double entry : testing::values(array->cview())) CHECK(entry == 0);
+  for (double entry : testing::values(dtable.cview())) CHECK(entry == 0);
+  back(dtable, dsink, dbias, dgates);
+  CHECK(testing::values(dbias.cview()) != testing::numbers(15));
+}
