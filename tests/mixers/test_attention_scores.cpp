@@ -2,6 +2,7 @@
 // Modified scores: every combination of modifiers against the dense formula, forward and backward; slopes and
 // buckets against numbers from their papers' code.
 #include <smx/backend/cpu.hpp>
+#include <smx/mixers/merge.hpp>
 #include <smx/testing/laws/forward.hpp>
 #include <smx/testing/laws/gradients.hpp>
 #include <smx/testing/laws/invariance.hpp>
@@ -163,6 +164,64 @@ TEST_CASE("a NaN in a masked key and value reaches no gradient") {
   CHECK(testing::values(again.x.v.cview()) == testing::values(g.x.v.cview()));
   CHECK(testing::values(again.w.read().table) == testing::values(g.w.read().table));
   CHECK(testing::values(again.w.read().sink) == testing::values(g.w.read().sink));
+}
+
+TEST_CASE("rows that see nothing give 0, the sink or -inf as lse, and no gradient") {
+  using M = attention<double, causal_mask, modified_scores>;
+  reference_backend be;
+  auto const q = random_normal<double>(be, {1, 2, 70, 4}, 1);
+  for (bool sink : {false, true}) {
+    M const m{.mask = {-66}, .scores = {.softcap = 3, .sink = sink, .heads = 2}};  // a slab of rows, and 2
+    auto w = initialize(be, m, 1);
+    if (sink) w.write().sink(0) = 0.5, w.write().sink(1) = -2;
+    auto const part = partial_attention(be, m, w, q, q, q);
+    inputs_in<M, reference_backend> const x{q, q, q, {}, {}};
+    parameters<M, reference_backend> dw(be, m);
+    tensor<double, 4> dq(q.extents()), dk(q.extents()), dv(q.extents()), y(q.extents());
+    testing::fill(dq.view(), NAN);
+    auto frame = be.scope();
+    auto const tape = m.make_tape(be, x);
+    m.forward(be, w, x, tape, y.view());
+    m.backward(be, w, x, tape, q, dw.write(), {dq.view(), dk.view(), dv.view(), {}, {}});
+    for (index_t h = 0; h < 2; ++h)
+      for (index_t i = 0; i < 66; ++i) {
+        CHECK(part.lse(0, h, i, 0) == (sink ? w.read().sink(h) : -std::numeric_limits<double>::infinity()));
+        for (index_t d = 0; d < 4; ++d) {
+          CHECK(part.y(0, h, i, d) == 0);
+          CHECK(dq(0, h, i, d) == 0);
+        }
+      }
+    CHECK(part.y(0, 0, 69, 0) != 0);
+    CHECK(dq(0, 0, 69, 0) != 0);
+  }
+}
+
+TEST_CASE("what all batch entries share has one gradient, whatever the threads") {
+  using M = attention<double, full_mask, modified_scores>;
+  in<cpu, double, 4> const none;
+  cpu one(1), four(4);
+  auto const q = random_normal<double>(one, {8, 2, 96, 4}, 1),
+             dy = random_normal<double>(one, {8, 2, 96, 4}, 2);
+  tensor<double, 4> shared({1, 1, 96, 96});
+  testing::fill(shared.view(), 0.75);
+  auto const gates = [&](cpu& be) { return gradients(be, M{}, {}, q, q, q, none, shared, dy); };
+  auto const bias = [&](cpu& be) { return gradients(be, M{}, {}, q, q, q, shared, none, dy); };
+  CHECK(testing::values(gates(four).x.gates.cview()) == testing::values(gates(one).x.gates.cview()));
+  CHECK(testing::values(bias(four).x.bias.cview()) == testing::values(bias(one).x.bias.cview()));
+}
+
+TEST_CASE("a NaN in a query and its gradient reaches no key that the query does not see") {
+  using M = attention<double, causal_mask, modified_scores>;
+  reference_backend be;
+  auto q = random_normal<double>(be, {1, 1, 9, 4}, 1), dy = random_normal<double>(be, {1, 1, 9, 4}, 2);
+  auto const k = random_normal<double>(be, {1, 1, 9, 4}, 3);
+  testing::fill(slice(q.view(), 2, 3, 1), double(NAN));
+  testing::fill(slice(dy.view(), 2, 3, 1), double(NAN));
+  auto const g = gradients(be, M{.scores = {.softcap = 2}}, {}, q, k, k, dy);
+  for (index_t j = 0; j < 9; ++j) {
+    CHECK(std::isnan(g.x.k(0, 0, j, 0)) == (j <= 3));
+    CHECK(std::isnan(g.x.v(0, 0, j, 0)) == (j <= 3));
+  }
 }
 
 TEST_CASE("slopes for any number of heads") {
