@@ -68,5 +68,11 @@ void bench::add_ssd(std::vector<row>& rows, int threads) {
     smx::extents<4> const head{1, 12, length, 64};
     add_rows(rows, "linear_attention", "heads-12", length, curve_dim,
              job<smx::linear_attention<float>>{{}, {head, head, head}}, threads);
+    using smx::decay_kind;
+    add_rows(rows, "linear_attention", "heads-12-decay-head", length, curve_dim,
+             job<smx::linear_attention<float, decay_kind::head>>{{.heads = 12}, {head, head, head}}, threads);
+    add_rows(rows, "linear_attention", "heads-12-decay-token", length, curve_dim,
+             job<smx::linear_attention<float, decay_kind::token>>{{}, {head, head, head, {1, 12, length, 1}}},
+             threads);
   }
 }

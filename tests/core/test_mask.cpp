@@ -24,8 +24,23 @@ std::string describe(char const* what, index_t b, index_t h, index_range rows, i
          std::to_string(keys.first) + ".." + std::to_string(keys.last);
 }
 
+/// Where the range of a row is not what the row sees, or "".
+template <IntervalMask M> std::string wrong_row(M const& mask, index_t rows, index_t keys) {
+  for (index_t b = 0; b < batches; ++b)
+    for (index_t h = 0; h < heads; ++h)
+      for (index_t i = 0; i < rows; ++i)
+        for (index_t j = 0; j < keys; ++j) {
+          index_range const range = mask.row(b, h, i);
+          if ((range.first <= j && j < range.last) != mask.allow(b, h, i, j))
+            return describe("row", b, h, {i, i + 1}, {j, j + 1});
+        }
+  return "";
+}
+
 /// The first disagreement between the answers of a mask, or "".
 template <class M> std::string disagreement(M const& mask, index_t rows, index_t keys, answers how) {
+  if constexpr (IntervalMask<M>)
+    if (std::string const wrong = wrong_row(mask, rows, keys); wrong != "") return wrong;
   for (index_t b = 0; b < batches; ++b)
     for (index_t h = 0; h < heads; ++h)
       for (index_t r0 = 0; r0 < rows; ++r0)
@@ -213,6 +228,8 @@ TEST_CASE("padding, dilation and lookahead") {
         for (index_t k = 0; k < 6; ++k) {
           bool const any = mask.allow(0, 0, r, k) || mask.allow(0, 0, r, k + 1);
           CHECK((mask.tile(0, 0, {r, r + 1}, {k, k + 2}) == tile_class::empty) == !any);
+          CHECK(mask.tile(0, 0, {r, r + 1}, {k, k + 1}) ==
+                (mask.allow(0, 0, r, k) ? tile_class::full : tile_class::empty));
         }
     }
   index_t const ahead[] = {0, 2, 0, 1, 0, 3, -2, 4, 0, 0, -9, 1};
@@ -220,6 +237,13 @@ TEST_CASE("padding, dilation and lookahead") {
         [&](index_t b, index_t, index_t i, index_t j) { return j <= i + ahead[b * 6 + i]; });
   check(lookahead_mask{view<index_t const, 2, host_space>(ahead, extents<2>{1, 6}), 1}, answers::exact,
         [&](index_t, index_t, index_t i, index_t j) { return j <= i + 1 + ahead[i]; });
+  index_t const most = std::numeric_limits<index_t>::max(), least = std::numeric_limits<index_t>::min();
+  index_t const far[] = {0, most, 0, least, 1, most};
+  for (index_t offset : {-3, 0, 2})
+    check(lookahead_mask{view<index_t const, 2, host_space>(far, extents<2>{1, 6}), offset}, answers::exact,
+          [&](index_t, index_t, index_t i, index_t j) {
+            return far[i] == most || (far[i] != least && j <= i + offset + far[i]);
+          });
 }
 
 TEST_CASE("boolean masks") {
@@ -310,8 +334,8 @@ TEST_CASE("prompts and answers of several packed sequences") {
 TEST_CASE("masks refuse what does not fit the scores") {
   extents<4> const scores{2, 2, 6, 7};
   auto const said = [&](auto const& mask) { return refusal([&] { expect_mask_fits(mask, scores); }); };
-  index_t const numbers[] = {0, 3, 8, -1}, backwards[] = {0, 5, 3, 7}, late[] = {1, 7}, wide[] = {0, 8},
-                fits[] = {0, 7};
+  index_t const numbers[] = {0, 3, 8, -1}, backwards[] = {0, 5, 3, 7}, short_last[] = {0, 8, 7},
+                late[] = {1, 7}, wide[] = {0, 8}, fits[] = {0, 7};
   CHECK_THAT(said(window_mask{0}), contains("size of a window") && contains("got 0"));
   CHECK_THAT(said(band_mask{-1, 0}), contains("left reach") && contains("got -1"));
   CHECK_THAT(said(band_mask{0, -2}), contains("right reach") && contains("got -2"));
@@ -325,6 +349,7 @@ TEST_CASE("masks refuse what does not fit the scores") {
   CHECK_THAT(said(packed_mask{fits, 0, nullptr}), contains("segments") && contains("got 0"));
   CHECK_THAT(said(packed_mask{late, 1}), contains("a first entry of 0") && contains("got 1"));
   CHECK_THAT(said(packed_mask{backwards, 3}), contains("do not decrease") && contains("got 3"));
+  CHECK_THAT(said(packed_mask{short_last, 2}), contains("do not decrease") && contains("got 7"));
   CHECK_THAT(said(packed_mask{wide, 1}), contains("number of keys") && contains("got 8"));
   CHECK_THAT(said(packed_mask{fits, 1}), contains("number of queries") && contains("got 7"));
   CHECK_THAT(said(padding_mask{}), contains("padded lengths") && contains("got none"));
@@ -335,8 +360,8 @@ TEST_CASE("masks refuse what does not fit the scores") {
   CHECK_THAT(said(lookahead_mask{}), contains("lookahead") && contains("got none"));
   CHECK_THAT(said(lookahead_mask{view<index_t const, 2, host_space>(numbers, extents<2>{3, 1})}),
              contains("lookahead") && contains("got 3"));
-  CHECK_THAT(said(lookahead_mask{view<index_t const, 2, host_space>(numbers, extents<2>{1, 4})}),
-             contains("an entry for each query") && contains("got 4"));
+  CHECK_THAT(said(lookahead_mask{view<index_t const, 2, host_space>(numbers, extents<2>{1, 5})}),
+             contains("an entry for each query") && contains("got 5"));
   auto const t = table();
   auto const boolean = [&](extents<4> const& e) {
     return boolean_mask{view<bool const, 4, host_space>(t.get(), e)};

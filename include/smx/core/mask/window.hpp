@@ -18,13 +18,13 @@ struct window_mask {
     return {i + offset + 1 - size, i + offset + 1};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
-    return detail::contains(row(b, h, i), j);
+    return detail::ordered_allow(*this, b, h, i, j);
   }
   SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
-    return detail::tile_between(row(b, h, rows.first), row(b, h, rows.last - 1), keys);
+    return detail::ordered_tile(*this, b, h, rows, keys);
   }
   SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t count) const {
-    return detail::keys_between(row(b, h, rows.first), row(b, h, rows.last - 1), count);
+    return detail::ordered_keys(*this, b, h, rows, count);
   }
   void expect_fits(extents<4> const&) const {
     expects_value(size >= 1, "mask: size of a window", "at least 1", size);
@@ -44,13 +44,13 @@ struct band_mask {
     return {i + offset - left, i + offset + right + 1};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
-    return detail::contains(row(b, h, i), j);
+    return detail::ordered_allow(*this, b, h, i, j);
   }
   SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
-    return detail::tile_between(row(b, h, rows.first), row(b, h, rows.last - 1), keys);
+    return detail::ordered_tile(*this, b, h, rows, keys);
   }
   SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t count) const {
-    return detail::keys_between(row(b, h, rows.first), row(b, h, rows.last - 1), count);
+    return detail::ordered_keys(*this, b, h, rows, count);
   }
   void expect_fits(extents<4> const&) const {
     expects_value(left >= 0, "mask: left reach of a band", "at least 0", left);
