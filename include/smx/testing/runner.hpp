@@ -6,6 +6,7 @@
 #include <memory>
 
 #include <smx/mixers/planning.hpp>
+#include <smx/mixers/state.hpp>
 #include <smx/testing/cases.hpp>
 
 namespace smx::testing {
@@ -82,6 +83,22 @@ template <class M> class runner {
     calls_->step(be_.get(), m, w, x, s, y);
   }
 
+  void peek(M const& m, weights const& w, inputs const& x, state& s, write y) const {
+    calls_->peek(be_.get(), m, w, x, s, y);
+  }
+  void commit(M const& m, weights const& w, inputs const& x, state& s) const {
+    calls_->commit(be_.get(), m, w, x, s);
+  }
+  state clone(state const& s) const { return calls_->clone(be_.get(), s); }
+  state rows(state const& s, index_t first, index_t count) const {
+    return calls_->rows(be_.get(), s, first, count);
+  }
+  void reorder(state& s, std::vector<index_t> const& from) const { calls_->reorder(be_.get(), s, from); }
+  bool truncates() const { return calls_->truncate != nullptr; }
+  void truncate(M const& m, state& s, index_t length) const { calls_->truncate(m, s, length); }
+  bool evicts() const { return calls_->evict_front != nullptr; }
+  void evict_front(M const& m, state& s, index_t n) const { calls_->evict_front(m, s, n); }
+
   plan_report planned(M const& m, std::vector<extents<4>> const& ext) const {
     return calls_->planned(be_.get(), m, ext);
   }
@@ -109,6 +126,13 @@ template <class M> class runner {
     state (*make_state)(void*, M const&, weights const&, inputs const&, index_t) = nullptr;
     void (*prefill)(void*, M const&, weights const&, inputs const&, state&, write) = nullptr;
     void (*step)(void*, M const&, weights const&, inputs const&, state&, write) = nullptr;
+    void (*peek)(void*, M const&, weights const&, inputs const&, state&, write) = nullptr;
+    void (*commit)(void*, M const&, weights const&, inputs const&, state&) = nullptr;
+    state (*clone)(void*, state const&) = nullptr;
+    state (*rows)(void*, state const&, index_t, index_t) = nullptr;
+    void (*reorder)(void*, state&, std::vector<index_t> const&) = nullptr;
+    void (*truncate)(M const&, state&, index_t) = nullptr;
+    void (*evict_front)(M const&, state&, index_t) = nullptr;
   };
 
   template <class B> static constexpr calls calls_of() {
@@ -152,6 +176,32 @@ template <class M> class runner {
         m.step(be, w, x, s, y);
         be.synchronize();
       };
+      c.peek = [](void* b, M const& m, weights const& w, inputs const& x, state& s, write y) {
+        auto& be = *static_cast<B*>(b);
+        auto frame = be.scope();
+        smx::peek(be, m, w, x, s, y);
+        be.synchronize();
+      };
+      c.commit = [](void* b, M const& m, weights const& w, inputs const& x, state& s) {
+        auto& be = *static_cast<B*>(b);
+        auto frame = be.scope();
+        smx::commit(be, m, w, x, s);
+        be.synchronize();
+      };
+      c.clone = [](void* b, state const& s) { return clone_state(*static_cast<B*>(b), s); };
+      c.rows = [](void* b, state const& s, index_t first, index_t count) {
+        return take_rows(*static_cast<B*>(b), s, first, count);
+      };
+      c.reorder = [](void* b, state& s, std::vector<index_t> const& from) {
+        auto& be = *static_cast<B*>(b);
+        auto frame = be.scope();
+        reorder_state(be, s, from);
+        be.synchronize();
+      };
+      if constexpr (TruncatingMixer<M, B>)
+        c.truncate = [](M const& m, state& s, index_t length) { m.truncate(s, length); };
+      if constexpr (EvictingMixer<M, B>)
+        c.evict_front = [](M const& m, state& s, index_t n) { m.evict_front(s, n); };
     }
     return c;
   }
