@@ -61,7 +61,7 @@ template <class MaskType, class B> struct session {
     }
     return testing::values(y.cview());
   }
-  static numbers bits(state const& s) { return testing::token_run<mixer>::bits(s); }
+  static numbers bits(state const& s) { return testing::state_bits(s); }
 };
 
 template <class MaskType, class F> void on_each_backend(MaskType const& mask, F const& f) {

@@ -7,6 +7,19 @@
 
 namespace smx::testing {
 
+/// Every array and counter of a state in host memory.
+template <class S> numbers state_bits(S const& s) {
+  numbers all;
+  S::for_each_array(
+      [&](char const*, auto const& a) {
+        numbers const part = values(a.cview());
+        all.insert(all.end(), part.begin(), part.end());
+      },
+      s);
+  S::for_each_counter([&](char const*, index_t n) { all.push_back(static_cast<double>(n)); }, s);
+  return all;
+}
+
 /// A problem as a stream: its tokens, and states with some of them in.
 template <class M> class token_run {
  public:
@@ -54,26 +67,13 @@ template <class M> class token_run {
     be_.commit(p_.mixer, p_.w(), tokens(first, count), s);
   }
 
-  /// Every array and counter of a state.
-  static numbers bits(state const& s) {
-    numbers all;
-    state::for_each_array(
-        [&](char const*, auto const& a) {
-          numbers const part = values(a.cview());
-          all.insert(all.end(), part.begin(), part.end());
-        },
-        s);
-    state::for_each_counter([&](char const*, index_t n) { all.push_back(static_cast<double>(n)); }, s);
-    return all;
-  }
-
   /// `call` is refused with a precondition_error, and the state has the bits that it had.
   template <class F> verdict refused(char const* what, state& s, F const& call) const {
-    numbers const before = bits(s);
+    numbers const before = state_bits(s);
     try {
       call(s);
     } catch (precondition_error const&) {
-      return identical(text("the state after %s was refused", what).c_str(), bits(s), before);
+      return identical(text("the state after %s was refused", what).c_str(), state_bits(s), before);
     }
     return text("%s did not throw", what);
   }
@@ -104,8 +104,9 @@ template <HasCases M> verdict peek_leaves_the_state(runner<M> const& be, problem
       auto const where =
           text("%lld tokens after %lld", static_cast<long long>(count), static_cast<long long>(at));
       auto s = run.after(at);
-      numbers const before = run.bits(s), seen = run.peek(s, at, count);
-      if (auto bad = identical("the state after a peek", run.bits(s), before)) return in_context(where, bad);
+      numbers const before = state_bits(s), seen = run.peek(s, at, count);
+      if (auto bad = identical("the state after a peek", state_bits(s), before))
+        return in_context(where, bad);
       auto fed = be.clone(s);
       if (auto bad = identical("y of a peek", seen, run.feed(fed, at, count))) return in_context(where, bad);
       for (index_t const taken : {index_t{1}, count / 2, count}) {
@@ -115,7 +116,7 @@ template <HasCases M> verdict peek_leaves_the_state(runner<M> const& be, problem
         auto got = be.clone(s);
         run.peek(got, at, count);
         run.commit(got, at, taken);
-        if (auto bad = identical("the state after a commit", run.bits(got), run.bits(want)))
+        if (auto bad = identical("the state after a commit", state_bits(got), state_bits(want)))
           return in_context(where, bad);
       }
     }
@@ -129,11 +130,11 @@ template <HasCases M> verdict rows_move_as_they_are(runner<M> const& be, problem
   if (!run.exists()) return holds;
   index_t const half = (run.length() + 1) / 2, rest = run.length() - half, batch = run.batch();
   auto const s = run.after(half);
-  numbers const before = run.bits(s);
+  numbers const before = state_bits(s);
   auto whole = be.clone(s);
-  if (auto bad = identical("a clone", run.bits(whole), before)) return bad;
+  if (auto bad = identical("a clone", state_bits(whole), before)) return bad;
   numbers const y = run.feed(whole, half, rest);
-  if (auto bad = identical("a state whose clone went on", run.bits(s), before)) return bad;
+  if (auto bad = identical("a state whose clone went on", state_bits(s), before)) return bad;
 
   numbers const tolerance = scaled(expected(p).tolerance, 2);
   std::size_t const row_size = y.size() / static_cast<std::size_t>(batch);
@@ -162,8 +163,8 @@ template <HasCases M> verdict rows_move_as_they_are(runner<M> const& be, problem
   be.reorder(moved, from);
   for (index_t b = 0; b < batch; ++b) {
     index_t const source = from[static_cast<std::size_t>(b)];
-    if (auto bad =
-            identical("a row after reorder", run.bits(be.rows(moved, b, 1)), run.bits(be.rows(s, source, 1))))
+    if (auto bad = identical("a row after reorder", state_bits(be.rows(moved, b, 1)),
+                             state_bits(be.rows(s, source, 1))))
       return bad;
     if (auto bad = alone("after reorder", moved, b, source)) return bad;
   }
