@@ -246,22 +246,15 @@ template <HasCases M> verdict refusals_leave_the_state(runner<M> const& be, prob
     if (at > 0) run.feed(s, 0, at);
     auto const each = [&](char const* what, host_inputs<M> const& x, extents<4> const& output) -> verdict {
       tensor<T, 4> y(output);
-      std::pair<char const*, void (*)(runner<M> const&, problem<M> const&, host_inputs<M> const&,
-                                      typename token_run<M>::state&, view<T, 4, host_space>)> const verbs[] =
-          {{"prefill",
-            [](auto& b, auto& q, auto& in, auto& one, auto to) { b.prefill(q.mixer, q.w(), in, one, to); }},
-           {"peek",
-            [](auto& b, auto& q, auto& in, auto& one, auto to) { b.peek(q.mixer, q.w(), in, one, to); }},
-           {"commit",
-            [](auto& b, auto& q, auto& in, auto& one, auto) { b.commit(q.mixer, q.w(), in, one); }}};
-      for (auto const& [name, verb] : verbs) {
-        bool const has_outputs = std::string(name) != "commit";
-        if (!has_outputs && output != p.mixer.output_extents(x)) continue;
-        if (auto bad = run.refused(text("%s of %s", name, what).c_str(), s,
-                                   [&](auto& one) { verb(be, p, x, one, y.view()); }))
-          return bad;
-      }
-      return holds;
+      auto const refused = [&](char const* verb, auto const& call) {
+        return run.refused(text("%s of %s", verb, what).c_str(), s, call);
+      };
+      if (auto bad = refused("prefill", [&](auto& one) { be.prefill(p.mixer, p.w(), x, one, y.view()); }))
+        return bad;
+      if (auto bad = refused("peek", [&](auto& one) { be.peek(p.mixer, p.w(), x, one, y.view()); }))
+        return bad;
+      if (output != p.mixer.output_extents(x)) return holds;  // commit has no outputs
+      return refused("commit", [&](auto& one) { be.commit(p.mixer, p.w(), x, one); });
     };
     auto const all = run.tokens(0, run.length());
     if (at > 0)
