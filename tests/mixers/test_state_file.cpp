@@ -175,6 +175,12 @@ TEST_CASE("files of other mixers, types, shapes and versions are refused by name
                     contains("layout: expected that of this backend"));
 
   CHECK_THROWS_WITH(load_state(folder / "none", be, run.m, run.w.read(), run.x), contains("none"));
+  safetensors_writer older;
+  older.set_metadata("format", "smx.state");
+  older.set_metadata("version", "1");
+  older.add("x", 1.f);
+  older.write(path);
+  refused(run, "version: expected '2', got '1'");
   safetensors_writer foreign;
   foreign.add("x", 1.f);
   foreign.write(path);
