@@ -157,6 +157,57 @@ TEST_CASE("windows") {
         });
 }
 
+TEST_CASE("rings: positions in rows, as the inner mask says of them") {
+  for (index_t rows : {1, 4, 7})
+    for (index_t first = 0; first <= 9; ++first)
+      for (index_t last = first; last <= first + rows; ++last) {
+        CAPTURE(rows, first, last);
+        auto const truth = [=](auto const& inner) {
+          return [=](index_t b, index_t h, index_t i, index_t j) {
+            for (index_t p = first; p < last; ++p)
+              if (p % rows == j) return inner.allow(b, h, i, p);
+            return false;
+          };
+        };
+        auto const holds = [&](auto const& inner) {
+          ring_mask<std::remove_cvref_t<decltype(inner)>> const mask{inner, rows, first, last};
+          CHECK(difference(mask, 6, rows, truth(inner)) == "");
+          CHECK(disagreement(mask, 6, rows, answers::sound) == "");
+          CHECK(mask == decltype(mask)(mask));
+        };
+        holds(causal_mask{first});
+        holds(window_mask{3, last - 1});
+        holds(block_causal_mask{2, 1, last / 2 * 2});
+        holds(full_mask{});
+      }
+}
+
+TEST_CASE("what windows need of a ring") {
+  for (index_t size : {1, 3})
+    for (index_t i = 0; i < 8; ++i) {
+      window_mask const mask{size};
+      CHECK(mask.oldest(i) == std::max<index_t>(0, mask.row(0, 0, i).first));
+      CHECK(mask.reach() == size);
+    }
+  for (index_t i = 0; i < 13; ++i) {
+    block_causal_mask const mask{4, 1, 2};
+    CHECK(mask.oldest(i) == mask.row(0, 0, i).first);
+    CHECK(mask.reach() == 8);
+    index_t const closed = mask.closed(i);  // no query before it sees a key from there on
+    CHECK(closed <= i);
+    CHECK(i - closed < 4);
+    CHECK((closed + 2) % 4 == 0);
+  }
+  CHECK(block_causal_mask{4}.reach() == 0);
+  CHECK(block_causal_mask{4}.oldest(9) == 0);
+  STATIC_REQUIRE(WindowedMask<window_mask> && WindowedMask<block_causal_mask>);
+  STATIC_REQUIRE(StreamableMask<causal_mask> && !WindowedMask<causal_mask>);
+  STATIC_REQUIRE(!StreamableMask<prefix_mask> && !StreamableMask<lookahead_mask>);
+  auto const both = causal_mask{} & window_mask{3};
+  CHECK(both.reach() == 3);
+  CHECK(both.oldest(5) == 3);
+}
+
 TEST_CASE("prefixes") {
   for (index_t offset : {-2, 0, 3})
     check(prefix_mask{lengths.data(), 2, offset}, answers::exact,

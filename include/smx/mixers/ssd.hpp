@@ -162,6 +162,14 @@ template <Compute T> struct ssd {
     check_weights(w, "");
     detail::scan_prefill(*this, "ssd", be, w, x, s, y, snapshots, x.x.ext, state_extents(x));
   }
+  /// As smx::peek.
+  template <class B>
+  void peek(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>> const& s,
+            out<B, T, 4> y) const {
+    check_inputs(x);
+    check_weights(w, "");
+    detail::scan_peek(*this, "ssd", be, w, x, s, y, x.x.ext[2], state_extents(x));
+  }
   /// One token: extents of 1 along L.
   template <class B>
   void step(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>>& s,

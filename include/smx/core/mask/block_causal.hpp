@@ -16,6 +16,14 @@ struct block_causal_mask {
   friend constexpr bool operator==(block_causal_mask const&, block_causal_mask const&) = default;
 
   constexpr block_causal_mask after(index_t rows) const { return {block, history, offset + rows}; }
+  /// The most of n positions that are whole blocks: no query among them sees a later key.
+  constexpr index_t closed(index_t n) const { return n - (n + offset) % block; }
+  /// As window_mask; without a bound on the history there is none (0).
+  constexpr index_t oldest(index_t i) const {
+    index_t const from = history < 0 ? 0 : ((i + offset) / block - history) * block;
+    return from < 0 ? 0 : from;
+  }
+  constexpr index_t reach() const { return history < 0 ? 0 : (history + 1) * block; }
   SMX_HD constexpr index_range row(index_t, index_t, index_t i) const {
     index_t const at = i + offset, own = at >= 0 ? at / block : -1 - (-1 - at) / block;
     return {history < 0 || own < history ? 0 : (own - history) * block, (own + 1) * block};

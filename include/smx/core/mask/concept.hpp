@@ -53,6 +53,21 @@ concept ShiftableMask = Mask<M> && requires(M const m, index_t n) {
   { m.after(n) } -> std::same_as<M>;
 };
 
+/// A shiftable mask under which rows can be answered as they come: a causal one, or one that says by
+/// closed(n) how many of n positions see nothing after themselves (blocks).
+template <class M>
+concept StreamableMask = ShiftableMask<M> &&(M::causal || requires(M const m, index_t n) {
+  { m.closed(n) } -> std::same_as<index_t>;
+});
+
+/// Looks back over a bounded number of keys: queries from position i on see none before oldest(i), and a ring
+/// of reach() keys is enough (0: this value has no bound).
+template <class M>
+concept WindowedMask = StreamableMask<M> && requires(M const m, index_t n) {
+  { m.oldest(n) } -> std::same_as<index_t>;
+  { m.reach() } -> std::same_as<index_t>;
+};
+
 /// Throws precondition_error where a mask cannot be that of a (B,Hq,L,M) score array: lengths beyond the
 /// keys, segments that do not add up. Masks say so by a member expect_fits(scores); without it everything
 /// fits.

@@ -14,6 +14,12 @@ struct window_mask {
   friend constexpr bool operator==(window_mask const&, window_mask const&) = default;
 
   constexpr window_mask after(index_t rows) const { return {size, offset + rows}; }
+  /// The oldest key that queries from position i on see, and how many a ring must hold.
+  constexpr index_t oldest(index_t i) const {
+    index_t const from = i + offset + 1 - size;
+    return from < 0 ? 0 : from;
+  }
+  constexpr index_t reach() const { return size; }
   SMX_HD constexpr index_range row(index_t, index_t, index_t i) const {
     return {i + offset + 1 - size, i + offset + 1};
   }
