@@ -18,6 +18,20 @@
 
 namespace goldens {
 
+// Function objects, which a GPU can be given: f(a) b and its gradients.
+template <class F> struct times {
+  F f;
+  template <class T> SMX_HD T operator()(T p, T q) const { return f(p) * q; }
+};
+template <class D> struct add_slope {
+  D slope;
+  template <class T> SMX_HD T operator()(T sum, T dy, T p, T q) const { return sum + dy * slope(p) * q; }
+};
+template <class F> struct add_product {
+  F f;
+  template <class T> SMX_HD T operator()(T sum, T dy, T p) const { return sum + dy * f(p); }
+};
+
 namespace {
 
 /// An array and its gradient, filled by the steps back.
@@ -84,12 +98,12 @@ template <class T, class B> class t5_graph {
   /// f(a) b, or f(a) without b.
   template <class F, class D> node gated(F f, D slope, node a, node b) {
     node const y = fresh(a->value.extents()), one = b ? b : constant_one(a);
-    be_.map([=](T p, T q) { return f(p) * q; }, y->value.view(), a->value.cview(), one->value.cview());
+    be_.map(times<F>{f}, y->value.view(), a->value.cview(), one->value.cview());
     back_.push_back([=, this] {
-      be_.map([=](T sum, T dy, T p, T q) { return sum + dy * slope(p) * q; }, a->gradient.view(),
-              a->gradient.cview(), y->gradient.cview(), a->value.cview(), one->value.cview());
-      be_.map([=](T sum, T dy, T p) { return sum + dy * f(p); }, one->gradient.view(), one->gradient.cview(),
-              y->gradient.cview(), a->value.cview());
+      be_.map(add_slope<D>{slope}, a->gradient.view(), a->gradient.cview(), y->gradient.cview(),
+              a->value.cview(), one->value.cview());
+      be_.map(add_product<F>{f}, one->gradient.view(), one->gradient.cview(), y->gradient.cview(),
+              a->value.cview());
     });
     return y;
   }
@@ -129,8 +143,10 @@ template <class T, class B> class t5_graph {
     auto const n = static_cast<index_t>(rows.size()), dim = table->value.extents()[3];
     node const y = fresh({1, 1, n, dim});
     auto const flat = [](auto const& v) { return smx::fix_axis(smx::fix_axis(v, 0, 0), 0, 0); };
-    be_.gather(flat(table->value.cview()), smx::view<index_t const, 1, smx::space_t<B>>(rows.data(), {n}),
-               flat(y->value.view()));
+    auto const looked_up =
+        upload<index_t>(be_, std::vector<index_t>(rows.begin(), rows.end()), extents<1>{n});
+    be_.gather(flat(table->value.cview()), looked_up.cview(), flat(y->value.view()));
+    be_.synchronize();
     return y;
   }
 
@@ -162,8 +178,12 @@ struct t5_family {
     check_bias<T>(be, g, c, "encoder", true);
     check_bias<T>(be, g, c, "decoder", false);
     auto frame = be.scope();
-    model<T, B> m{t5_graph<T, B>(be, g),     g, g.size_option("batch"), g.size_option("num_heads"),
-                  g.sizes_option("lengths"), {}};
+    model<T, B> m{t5_graph<T, B>(be, g),
+                  g,
+                  g.size_option("batch"),
+                  g.size_option("num_heads"),
+                  shared(g.sizes_option("lengths")),
+                  {}};
     auto const encoded = m.stack("encoder", "in.input_ids", g.size_option("num_layers"));
     c.check("out.encoder_last_hidden_state", encoded->value);
     m.encoded = encoded;
@@ -188,8 +208,8 @@ struct t5_family {
     t5_graph<T, B> graph;
     golden const& g;
     index_t batch, heads;
-    std::vector<index_t> lengths;  // of the encoder's sequences
-    node encoded;                  // none: this is the encoder
+    smx::tensor<index_t, 1> lengths;  // of the encoder's sequences
+    node encoded;                     // none: this is the encoder
 
     node stack(std::string const& name, std::string const& ids, index_t layers) {
       node h = graph.embed(ids);
