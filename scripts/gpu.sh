@@ -138,7 +138,7 @@ compile() {
   fi
   if ! CUDACXX="$nvcc" cmake --preset release -S . -B "$build" -G Ninja -D SMX_WITH_CUDA=ON -D SMX_FETCH=OFF \
     -D SMX_BUILD_TESTS=ON -D SMX_TEST_PARTS=cuda -D SMX_BUILD_BENCH=ON -D SMX_BENCH_PARTS=cuda \
-    -D SMX_BUILD_EXAMPLES=OFF -D "CMAKE_CUDA_ARCHITECTURES=$arch" >"$out/configure.log" 2>&1; then
+    -D SMX_BUILD_EXAMPLES=OFF -D SMX_EMULATE_CUDA=OFF -D "CMAKE_CUDA_ARCHITECTURES=$arch" >"$out/configure.log" 2>&1; then
     tail -n 40 "$out/configure.log" >&2
     return 1
   fi

@@ -26,6 +26,7 @@ struct tiling {
   int threads = 1;
   std::size_t cache_bytes = 0;  ///< scratch that one tile may take; 0: everything at once, in slabs
   std::size_t slab_bytes = default_slab_bytes;  ///< of such a slab
+  int operands = 0;  ///< what its products round operands to, as the target numbers it
 
   /// Items of one tile. It depends on the work only, never on the threads, so that results do not either.
   constexpr index_t items(index_t n, std::size_t bytes_per_item) const {
@@ -49,6 +50,7 @@ template <class Target = void> class plan_backend {
   plan_backend(plan_backend const&) = delete;
   plan_backend& operator=(plan_backend const&) = delete;
   static constexpr char const* name() { return "plan"; }
+  tiling const& how() const { return tiling_; }
 
   template <class A, class B, class C, class S> void gemm(op ta, op tb, S alpha, A a, B b, S beta, C c) {
     gemm_select(ta, tb, alpha, a, b, beta, c);
@@ -119,7 +121,7 @@ template <class Target = void> class plan_backend {
   template <class F> void tiles(index_t n, std::size_t bytes_per_item, F const& body) {
     index_t const per = tiling_.items(n, bytes_per_item), count = (n + per - 1) / per;
     while (workers_.size() + 1 < static_cast<std::size_t>(tiling_.threads))
-      workers_.emplace_back(tiling{1, tiling_.cache_bytes});
+      workers_.emplace_back(tiling{1, tiling_.cache_bytes, tiling_.slab_bytes, tiling_.operands});
     for (int t = 0; t < tiling_.threads; ++t) {
       plan_backend serial(t == 0 ? *ws_ : *workers_[static_cast<std::size_t>(t) - 1].ws_, tiling_);
       for (index_t i = tiling_.first_tile(count, t); i < tiling_.first_tile(count, t + 1); ++i) {
@@ -148,7 +150,7 @@ template <class Target = void> class plan_backend {
  private:
   /// One thread of a parallel section: its scratch is that thread's.
   plan_backend(workspace<meta_space>& ws, tiling const& how)
-      : tiling_{1, how.cache_bytes}, own_(workspace<meta_space>::measuring()), ws_(&ws) {}
+      : tiling_{1, how.cache_bytes, how.slab_bytes, how.operands}, own_(workspace<meta_space>::measuring()), ws_(&ws) {}
 
   void note(kernel_cost const& c) {
     total_.flops += c.flops;

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The GPU's way of running softmax attention of f32 arrays. cuda_options::operands says what scores
+/// and values are multiplied in: bf16 or f16 as they are; f32, and tf32, as sums of three bf16.
+#pragma once
+
+#include <climits>
+
+#include <smx/backend/cuda/attention_forward.cuh>
+#include <smx/backend/cuda/backend.cuh>
+#include <smx/backend/tuned.hpp>
+
+namespace smx {
+
+namespace tuned_attention {
+
+/// How a kernel for rows of Width numbers of Parts parts is cut; bench/cuda tries others.
+template <int Width, int Parts> struct tiling_for;
+template <> struct tiling_for<64, 1> : cuda_kernels::attention_tiling<64, 1, 4, 2, 64, 3> {};
+template <> struct tiling_for<128, 1> : cuda_kernels::attention_tiling<128, 1, 4, 2, 64, 2> {};
+template <> struct tiling_for<256, 1> : cuda_kernels::attention_tiling<256, 1, 4, 1, 64, 2> {};
+template <> struct tiling_for<64, 3> : cuda_kernels::attention_tiling<64, 3, 8, 1, 64, 1> {};
+template <> struct tiling_for<128, 3> : cuda_kernels::attention_tiling<128, 3, 8, 1, 64, 1> {};
+template <> struct tiling_for<256, 3> : cuda_kernels::attention_tiling<256, 3, 4, 1, 32, 1> {};
+
+constexpr int parts_of(cuda_operands how) {
+  return how == cuda_operands::bf16 || how == cuda_operands::f16 ? 1 : 3;
+}
+constexpr cuda_kernels::attention_images_shape images_for(cuda_operands how, index_t d, index_t e) {
+  int const width = cuda_kernels::attention_width(d, e), parts = parts_of(how);
+  return {width, parts, cuda_kernels::attention_key_rows(width, parts)};
+}
+
+template <class C> cuda_kernels::attention_arrays arrays_of(C const& c) {
+  auto const outer = [](auto const& v) { return extents<3>{v.str[0], v.str[1], v.str[2]}; };
+  bool const records = c.lse.size() != 0;
+  auto const integer = [](index_t n) { return static_cast<int>(n); };
+  return {c.q.ptr,
+          c.k.ptr,
+          c.v.ptr,
+          c.y.ptr,
+          records ? c.lse.ptr : nullptr,
+          outer(c.q),
+          outer(c.k),
+          outer(c.v),
+          outer(c.y),
+          outer(c.lse),
+          c.q.ext[0],
+          c.q.ext[1],
+          c.k.ext[1],
+          integer(c.q.ext[2]),
+          integer(c.k.ext[2]),
+          integer(c.q.ext[3]),
+          integer(c.v.ext[3]),
+          integer(c.q.ext[1] / c.k.ext[1]),
+          c.scale};
+}
+
+/// Pairs of a query and a key that tiles of 64 queries do not skip. Backends that run do not ask: it walks
+/// the masks on the host.
+template <class B, class C> double visible_pairs(C const& c) {
+  if constexpr (std::same_as<B, cuda_backend>) return 0;
+  double sum = 0;
+  for (index_t b = 0; b < c.q.ext[0]; ++b)
+    for (index_t h = 0; h < c.q.ext[1]; ++h)
+      for (index_t first = 0; first < c.q.ext[2]; first += 64) {
+        index_range const rows{first, first + 64 < c.q.ext[2] ? first + 64 : c.q.ext[2]};
+        index_range const seen = c.mask.keys(b, h, rows, c.k.ext[2]);
+        if (seen.first < seen.last)
+          sum += static_cast<double>(rows.last - rows.first) * static_cast<double>(seen.last - seen.first);
+      }
+  return sum;
+}
+
+/// Whether rows can be read 16 bytes at a time, by sizes and strides; base addresses are checked as well.
+template <class V> bool has_aligned_rows(V const& v) {
+  for (int r = 0; r < 3; ++r)
+    if (v.ext[r] > 1 && v.str[r] % 4 != 0) return false;
+  return v.ext[3] % 4 == 0 && reinterpret_cast<std::uintptr_t>(v.ptr) % 16 == 0;
+}
+
+template <class H, int Parts>
+void make_images(cuda_launcher const& on, bool aligned, cuda_kernels::attention_arrays const& a,
+                 cuda_kernels::attention_images_shape const& s, cuda_kernels::attention_images const& to,
+                 index_t images) {
+  using namespace cuda_kernels;
+  on.launch({dim3(blocks_for(images, 1)), dim3(image_threads)},
+            aligned ? make_attention_images<H, Parts, true> : make_attention_images<H, Parts, false>, a, s,
+            to);
+}
+
+template <class H, class Tiling, class M>
+void forward_tiles(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
+                   cuda_kernels::attention_images const& images, M const& mask) {
+  using namespace cuda_kernels;
+  index_t const blocks = a.batch * a.heads * images_of(a.queries, Tiling::rows);
+  on.launch({dim3(static_cast<unsigned>(blocks)), dim3(Tiling::threads), Tiling::template shared_bytes<M>},
+            attention_forward_tiles<H, Tiling, M>, a, images, mask);
+}
+
+template <class H, int Parts, class M>
+void forward_of_width(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
+                      cuda_kernels::attention_images_shape const& s,
+                      cuda_kernels::attention_images const& images, M const& mask) {
+  if (s.width == 64)
+    forward_tiles<H, tiling_for<64, Parts>>(on, a, images, mask);
+  else if (s.width == 128)
+    forward_tiles<H, tiling_for<128, Parts>>(on, a, images, mask);
+  else
+    forward_tiles<H, tiling_for<256, Parts>>(on, a, images, mask);
+}
+
+}  // namespace tuned_attention
+
+template <class B, class S, class M>
+requires OnCuda<B>
+bool smx_tuned(B& be, attention_forward_call<float, S, M> const& c) {
+  using namespace tuned_attention;
+  using namespace cuda_kernels;
+  index_t const rows = c.q.ext[0] * c.q.ext[1] * c.q.ext[2], keys = c.k.ext[2];
+  constexpr index_t most = index_t{1} << 30;
+  if (c.q.ext[3] > attention_widest || c.v.ext[3] > attention_widest) return false;
+  if (rows > most || keys > most || c.k.ext[0] * c.k.ext[1] * keys > most) return false;
+  if (rows == 0) return true;
+  auto const operands = static_cast<cuda_operands>(be.how().operands);
+  attention_images_shape const shape = images_for(operands, c.q.ext[3], c.v.ext[3]);
+  attention_arrays const a = arrays_of(c);
+  index_t const q_images = a.batch * a.heads * images_of(a.queries, attention_query_rows),
+                k_images = a.batch * a.kv_heads * images_of(a.keys, shape.key_rows);
+  auto frame = be.scope();
+  auto const take = [&](index_t images, int image_rows) {
+    return be.template scratch<std::byte>(extents<1>{images * image_bytes(shape, image_rows)}).ptr;
+  };
+  std::byte *const q = take(q_images, attention_query_rows), *const k = take(k_images, shape.key_rows),
+                   *const v = take(k_images, shape.key_rows);
+  attention_images const images{q, k, v, be.template scratch<int>(extents<1>{k_images}).ptr};
+
+  double const scratch_bytes = static_cast<double>(q_images * image_bytes(shape, attention_query_rows) +
+                                                   2 * k_images * image_bytes(shape, shape.key_rows));
+  double const read = 4.0 * static_cast<double>(c.q.size() + c.k.size() + c.v.size());
+  bool const aligned = has_aligned_rows(c.q) && has_aligned_rows(c.k) && has_aligned_rows(c.v);
+  be.kernel("attention_operands", {0, read + scratch_bytes}, [&](cuda_launcher const& on) {
+    index_t const count = q_images + 2 * k_images;
+    if (operands == cuda_operands::bf16)
+      make_images<bf16, 1>(on, aligned, a, shape, images, count);
+    else if (operands == cuda_operands::f16)
+      make_images<f16, 1>(on, aligned, a, shape, images, count);
+    else
+      make_images<bf16, 3>(on, aligned, a, shape, images, count);
+  });
+  double const flops = 2.0 * static_cast<double>(a.d + a.e) * visible_pairs<B>(c);
+  be.kernel("attention", {flops, scratch_bytes + 4.0 * static_cast<double>(c.y.size())},
+            [&](cuda_launcher const& on) {
+              if (operands == cuda_operands::bf16)
+                forward_of_width<bf16, 1>(on, a, shape, images, c.mask);
+              else if (operands == cuda_operands::f16)
+                forward_of_width<f16, 1>(on, a, shape, images, c.mask);
+              else
+                forward_of_width<bf16, 3>(on, a, shape, images, c.mask);
+            });
+  return true;
+}
+
+}  // namespace smx

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The attention kernels against an oracle in double: shapes around the edges of tiles, masks of every
+/// kind, shared key heads, layouts, operands of 8, 11 and 24 bits, numbers that are not finite.
+#include <smx/testing/guarded.hpp>
+
+#include "tests/cuda/attention_oracle.hpp"
+#include "tests/cuda/device.cuh"
+#include "tests/cuda/harness.hpp"
+
+namespace {
+
+using namespace smx;
+using testing::guarded;
+using testing::holds;
+using testing::layout;
+using testing::text;
+using testing::verdict;
+
+struct problem {
+  index_t batch, heads, kv_heads, queries, keys, d, e;
+  float scale = 0;
+  layout how = layout::contiguous;
+
+  std::string words(char const* mask, cuda_operands operands) const {
+    constexpr char const* names[] = {"f32", "tf32", "bf16", "f16"};
+    return text("%s, B %lld, heads %lld/%lld, %lld queries, %lld keys, D %lld, E %lld, %s, %s", mask,
+                static_cast<long long>(batch), static_cast<long long>(heads),
+                static_cast<long long>(kv_heads), static_cast<long long>(queries),
+                static_cast<long long>(keys), static_cast<long long>(d), static_cast<long long>(e),
+                testing::layout_name(how), names[static_cast<int>(operands)]);
+  }
+};
+
+/// What is put into the arrays beside normal numbers.
+enum class odd : char { none, hidden, infinite_keys, infinite_values };
+
+struct arrays {
+  guarded<float, 4> q, k, v, y, lse;
+
+  arrays(problem const& p, std::uint64_t seed)
+      : q({p.batch, p.heads, p.queries, p.d}, p.how, -777.0f),
+        k({p.batch, p.kv_heads, p.keys, p.d}, p.how, -777.0f),
+        v({p.batch, p.kv_heads, p.keys, p.e}, p.how, -777.0f),
+        y({p.batch, p.heads, p.queries, p.e}, p.how, -777.0f),
+        lse({p.batch, p.heads, p.queries, 1}, layout::contiguous, -777.0f) {
+    testing::fill_normal(q.write(), random_stream{seed, 0});
+    testing::fill_normal(k.write(), random_stream{seed, 1});
+    testing::fill_normal(v.write(), random_stream{seed, 2});
+  }
+};
+
+/// Keys and values that some rows do not see become NaN; rows that see them are NaN then.
+template <class M> void put(odd what, problem const& p, M const& mask, arrays& a) {
+  auto const row = [](auto const& g, index_t b, index_t h, index_t j, float value, index_t step) {
+    auto const w = g.write();
+    for (index_t d = 0; d < w.ext[3]; d += step) w(b, h, j, d) = value;
+  };
+  float const nan = testing::quiet_nan<float>, infinity = std::numeric_limits<float>::infinity();
+  for (index_t b = 0; b < p.batch; ++b)
+    for (index_t h = 0; h < p.kv_heads; ++h)
+      for (index_t j = 0; j < p.keys; ++j) {
+        index_t rows = 0;
+        for (index_t i = 0; i < p.queries; ++i)
+          for (index_t g = 0; g < p.heads / p.kv_heads; ++g)
+            rows += mask.allow(b, h * (p.heads / p.kv_heads) + g, i, j) ? 1 : 0;
+        if (what == odd::hidden && (rows == 0 || j % 29 == 28)) {
+          row(a.k, b, h, j, nan, 1);
+          row(a.v, b, h, j, j % 2 == 0 ? nan : infinity, 1);
+        }
+        if (what == odd::infinite_keys && j % 3 == 1) row(a.k, b, h, j, -infinity, p.d);
+        if (what == odd::infinite_values && j % 37 == 5)
+          row(a.v, b, h, j, j % 2 == 0 ? infinity : -infinity, 3);
+      }
+  if (what != odd::infinite_keys) return;
+  auto const q = a.q.write();  // scores are -inf where the first entry of q is positive
+  for (index_t b = 0; b < p.batch; ++b)
+    for (index_t h = 0; h < p.heads; ++h)
+      for (index_t i = 0; i < p.queries; ++i) q(b, h, i, 0) = std::fabs(q(b, h, i, 0));
+}
+
+test::rounding rounding_of(cuda_operands how) {
+  switch (how) {
+    case cuda_operands::bf16:
+      return {0x1p-8, false};
+    case cuda_operands::f16:
+      return {0x1p-11, false};
+    default:
+      return {0x1p-24, true};
+  }
+}
+
+template <class M>
+verdict attends(problem const& p, M const& mask, cuda_operands operands, odd what = odd::none) {
+  arrays a(p, 7);
+  put(what, p, mask, a);
+  float const scale = p.scale != 0 ? p.scale : 1 / std::sqrt(static_cast<float>(p.d));
+  auto const want = test::attention_oracle(mask, static_cast<double>(scale), a.q.read(), a.k.read(),
+                                           a.v.read(), rounding_of(operands));
+  static cuda_backend devices[] = {cuda_backend{cuda_options{.operands = cuda_operands::f32}},
+                                   cuda_backend{cuda_options{.operands = cuda_operands::tf32}},
+                                   cuda_backend{cuda_options{.operands = cuda_operands::bf16}},
+                                   cuda_backend{cuda_options{.operands = cuda_operands::f16}}};
+  cuda_backend& device = devices[static_cast<int>(operands)];
+  plan_backend<cuda_backend> plan(device.how());
+  index_t const before = device.launches();
+  bool taken = false;
+  testing::mirror<device_space> mirror;
+  mirror.add(a.q.read()), mirror.add(a.k.read()), mirror.add(a.v.read());
+  mirror.add(a.y.write()), mirror.add(a.lse.write());
+  mirror.open();
+  {
+    auto const there = [&](auto const& v) { return mirror.there(v); };
+    attention_forward_call<float, device_space, M> const call{mask,
+                                                              scale,
+                                                              there(a.q.read()),
+                                                              there(a.k.read()),
+                                                              there(a.v.read()),
+                                                              there(a.lse.write()),
+                                                              there(a.y.write())};
+    taken = tuned(device, call);
+    device.synchronize();
+    auto const meta = [](auto v) {
+      return view<std::remove_pointer_t<decltype(v.ptr)>, 4, meta_space>(nullptr, v.ext, v.str);
+    };
+    tuned(plan, attention_forward_call<float, meta_space, M>{mask, scale, meta(call.q), meta(call.k),
+                                                             meta(call.v), meta(call.lse), meta(call.y)});
+  }
+  mirror.close();
+  if (!taken) return text("no kernel took it");
+  cost const planned = plan.result();
+  if (planned.launches != device.launches() - before)
+    return text("%lld launches, the plan says %lld", static_cast<long long>(device.launches() - before),
+                static_cast<long long>(planned.launches));
+  if (planned.workspace > device.workspace_bytes())
+    return text("%zu bytes of workspace, the plan says %zu", device.workspace_bytes(), planned.workspace);
+  verdict bad = test::close_to("y", testing::values(a.y.read()), want.y, want.y_bound);
+  if (!bad) bad = test::close_to("lse", testing::values(a.lse.read()), want.lse, want.lse_bound);
+  if (!bad) bad = a.y.intact("y");
+  if (!bad) bad = a.lse.intact("lse");
+  return bad;
+}
+
+constexpr cuda_operands all_operands[] = {cuda_operands::f32, cuda_operands::bf16, cuda_operands::f16};
+
+void shapes(test::reporter& report) {
+  full_mask const all;
+  causal_mask const past;
+  problem const list[] = {
+      {1, 1, 1, 2, 1, 8, 8},       {2, 2, 1, 31, 2, 8, 8, 4},   {1, 2, 2, 64, 64, 64, 64},
+      {1, 1, 1, 65, 129, 20, 33},  {1, 4, 2, 65, 65, 33, 8},    {1, 1, 1, 129, 257, 64, 64},
+      {1, 1, 1, 257, 64, 8, 8, 4}, {1, 1, 1, 65, 129, 96, 128}, {1, 1, 1, 130, 65, 128, 20},
+      {1, 1, 1, 65, 65, 256, 256}, {1, 1, 1, 70, 129, 130, 8},  {1, 3, 1, 2, 31, 1, 1},
+  };
+  for (cuda_operands const how : all_operands)
+    for (problem p : list) {
+      report(p.words("full", how), attends(p, all, how));
+      report(p.words("causal", how), attends(p, past, how));
+    }
+  report(list[3].words("full", cuda_operands::tf32), attends(list[3], all, cuda_operands::tf32));
+}
+
+void layouts(test::reporter& report) {
+  for (layout const how : {layout::offset, layout::gaps, layout::length_major})
+    for (cuda_operands const operands : {cuda_operands::f32, cuda_operands::bf16})
+      for (problem p : {problem{2, 4, 2, 33, 70, 20, 12}, problem{2, 2, 1, 5, 9, 7, 3}}) {
+        p.how = how;
+        report(p.words("causal", operands), attends(p, causal_mask{}, operands));
+      }
+}
+
+/// Numbers that masks point at, where the device reads them.
+tensor<index_t, 1> pinned(std::vector<index_t> const& numbers) {
+  tensor<index_t, 1> t(pinned_memory(), {static_cast<index_t>(numbers.size())});
+  std::copy(numbers.begin(), numbers.end(), t.data());
+  return t;
+}
+
+template <class M> void masked(test::reporter& report, char const* name, problem const& p, M const& mask) {
+  for (cuda_operands const how : {cuda_operands::f32, cuda_operands::bf16}) {
+    report(p.words(name, how), attends(p, mask, how));
+    report(p.words(name, how) + ", NaN where rows do not look", attends(p, mask, how, odd::hidden));
+  }
+}
+
+void masks(test::reporter& report) {
+  problem const p{2, 2, 1, 150, 150, 16, 16}, cross{1, 2, 2, 70, 200, 16, 24};
+  masked(report, "causal", p, causal_mask{});
+  masked(report, "causal after 100", {1, 2, 1, 100, 200, 16, 16}, causal_mask{100});
+  masked(report, "causal before 70", {1, 1, 1, 140, 140, 16, 16}, causal_mask{-70});
+  masked(report, "window", p, window_mask{20});
+  tensor<index_t, 1> const starts = pinned({0, 3, 70, 70, 110, 150}), lengths = pinned({140, 9});
+  masked(report, "packed", p, packed_mask{starts.data(), 5, nullptr});
+  masked(report, "prefix", p, prefix_mask{lengths.data(), 2, 0});
+  tensor<bool, 4> visible(pinned_memory(), {1, 2, 70, 200});
+  for (index_t h = 0; h < 2; ++h)
+    for (index_t i = 0; i < 70; ++i)
+      for (index_t j = 0; j < 200; ++j)
+        visible(0, h, i, j) = i != 11 && (j < 64 ? false : j < 128 ? true : (i * 7 + j * 5 + h) % 3 != 0);
+  masked(report, "boolean", cross, boolean_mask{visible.cview()});
+  masked(report, "window or partial causal", p, window_mask{9} | partial_causal_mask{4});
+  masked(report, "dilated causal", p, dilated_mask{3} & causal_mask{});
+}
+
+void odd_numbers(test::reporter& report) {
+  for (cuda_operands const how : all_operands)
+    for (problem const p : {problem{1, 2, 1, 70, 150, 16, 16}, problem{1, 1, 1, 65, 70, 128, 100}}) {
+      report(p.words("full, keys of -inf", how), attends(p, full_mask{}, how, odd::infinite_keys));
+      report(p.words("causal, keys of -inf", how), attends(p, causal_mask{}, how, odd::infinite_keys));
+      report(p.words("full, infinite values", how), attends(p, full_mask{}, how, odd::infinite_values));
+      report(p.words("causal, infinite values", how), attends(p, causal_mask{}, how, odd::infinite_values));
+    }
+}
+
+test::suite const s1{"attention_kernel_shapes", shapes};
+test::suite const s2{"attention_kernel_layouts", layouts};
+test::suite const s3{"attention_kernel_masks", masks};
+test::suite const s4{"attention_kernel_odd_numbers", odd_numbers};
+
+}  // namespace
