@@ -193,6 +193,10 @@ class Page(unittest.TestCase):
         results = gpu_results()
         for n in (2048, 4096):
             results.add_row(row(f"attention/causal/forward/cpu:1/L:{n}", 100.0 * n))
+        curves = page.Page(results)
+        found = curves.curve("attention", "causal", "forward", ("cuda", 1))
+        self.assertEqual([(r["backend"], r["L"]) for r in found], [("cuda", 2048), ("cuda", 4096)])
+        self.assertEqual(curves.lanes[:3], [("cpu", 1), ("cuda", 1), ("cuda-bf16", 1)])
         text = page.render(results)
         self.assertIn(">forward, CPU, 1 thread</button>", text)
         self.assertIn("Google Benchmark", text)
