@@ -38,6 +38,7 @@ macro(smx_enable_cuda_language)
       enable_language(CUDA)
       set(SMX_HAS_CUDA ON)
       set(CMAKE_CUDA_EXTENSIONS OFF)
+      set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # the one that smx::cuda links: not two in a program
       if("cuda_std_20" IN_LIST CMAKE_CUDA_COMPILE_FEATURES)
         set(CMAKE_CUDA_STANDARD 20)
         set(CMAKE_CUDA_STANDARD_REQUIRED ON)

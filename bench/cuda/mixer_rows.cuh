@@ -124,18 +124,26 @@ void add_step(std::vector<gpu_row>& rows, std::string const& mixer, std::string 
   r.length = length;
   r.tokens = step_tokens;
   r.dim = dim;
-  r.plan = [what, inputs] {
+  // What one call costs is the second one's, which is counted; scratch is the most that any of them takes.
+  auto const plan = [what, inputs] {
     using planner = gpu_planner<Tuned>;
-    planner before(planner_options()), during(planner_options());
+    planner before(planner_options()), others(planner_options()), counted(planner_options());
     step_work<M, planner> work(before, what, inputs);
     work.prepare(before);
-    work.enqueue(during);
-    return costs_of(during.result(), work.tensor_bytes());
+    for (index_t n = 0; n < step_calls; ++n) work.enqueue(n == 1 ? counted : others);
+    costs c = costs_of(counted.result(), work.tensor_bytes());
+    c.workspace = std::max(c.workspace, static_cast<double>(others.workspace_bytes()));
+    return c;
   };
-  r.prepare = [what, inputs](int) {
+  r.plan = plan;
+  r.prepare = [what, inputs, plan](int) {
     using work = step_work<M, gpu<Tuned>>;
     auto const s = std::make_shared<gpu_stage<Tuned, work>>(smx::cuda_options{});
     s->add(what, inputs);
+    // Later tokens may take more scratch than earlier ones, and nothing may be allocated while a graph is
+    // captured.
+    constexpr double pointers = 1 << 20;  // of batched products, which the plan of a recipe does not know
+    s->device.reserve(static_cast<std::size_t>(plan().workspace + pointers));
     gpu_work out = work_of(s);
     out.calls = step_calls;
     return out;

@@ -54,48 +54,55 @@ void add_copy(std::vector<gpu_row>& rows) {
                   }});
 }
 
+/// The operands of a product, and a cuBLAS handle with a workspace as large as cuBLAS asks for on this GPU.
+template <class T> struct product_stage {
+  static constexpr std::size_t bytes = std::size_t{64} << 20;
+  arrays<T> operands;
+  smx::tensor<std::byte, 1, smx::device_space> workspace;
+  cublasHandle_t blas = nullptr;
+
+  explicit product_stage(std::vector<index_t> const& sizes)
+      : operands({}, sizes), workspace(operands.be.memory(), smx::extents<1>{static_cast<index_t>(bytes)}) {
+    smx::cuda_kernels::check(cublasCreate(&blas), "cublasCreate");
+    smx::cuda_kernels::check(cublasSetStream(blas, operands.be.stream()), "cublasSetStream");
+    smx::cuda_kernels::check(cublasSetWorkspace(blas, workspace.data(), bytes), "cublasSetWorkspace");
+  }
+  product_stage(product_stage const&) = delete;
+  product_stage& operator=(product_stage const&) = delete;
+  ~product_stage() {
+    if (blas != nullptr) static_cast<void>(cublasDestroy(blas));
+  }
+};
+
 /// `batch` products (m,k) (k,n) of arrays of T.
 template <class T>
 void add_product(std::vector<gpu_row>& rows, char const* variant, index_t batch, index_t m, index_t n,
                  index_t k, std::string const& backend, cublasComputeType_t compute) {
   double const each = static_cast<double>(batch * (m * k + k * n + m * n)) * sizeof(T);
   double const flops = 2.0 * static_cast<double>(batch) * static_cast<double>(m * n) * static_cast<double>(k);
-  rows.push_back(
-      {gpu_row_name("gemm", variant, "forward", backend, m), m, n, m,
-       [=] {
-         return costs{flops, each, 0, each, 1};
-       },
-       [=](int) {
-         auto const s = std::make_shared<arrays<T>>(
-             smx::cuda_options{}, std::vector<index_t>{batch * m * k, batch * k * n, batch * m * n});
-         auto const blas = std::shared_ptr<cublasContext>(
-             [&] {
-               cublasHandle_t h = nullptr;
-               smx::cuda_kernels::check(cublasCreate(&h), "cublasCreate");
-               return h;
-             }(),
-             [](cublasHandle_t h) { static_cast<void>(cublasDestroy(h)); });
-         smx::cuda_kernels::check(cublasSetStream(blas.get(), s->be.stream()), "cublasSetStream");
-         constexpr std::size_t space = std::size_t{64} << 20;
-         auto const room = std::make_shared<smx::tensor<std::byte, 1, smx::device_space>>(
-             s->be.memory(), smx::extents<1>{static_cast<index_t>(space)});
-         smx::cuda_kernels::check(cublasSetWorkspace(blas.get(), room->data(), space), "cublasSetWorkspace");
-         gpu_work w;
-         w.stream = s->be.stream();
-         w.call = [=](int) {
-           float const one = 1, zero = 0;
-           constexpr cudaDataType_t type = smx::cuda_kernels::blas_type<T>::data;
-           auto const i = [](index_t v) { return static_cast<int>(v); };
-           smx::cuda_kernels::check(
-               cublasGemmStridedBatchedEx(blas.get(), CUBLAS_OP_N, CUBLAS_OP_N, i(n), i(m), i(k), &one,
-                                          s->of[1].data(), type, i(n), k * n, s->of[0].data(), type, i(k),
-                                          m * k, &zero, s->of[2].data(), type, i(n), m * n, i(batch), compute,
-                                          CUBLAS_GEMM_DEFAULT),
-               "cublasGemmStridedBatchedEx");
-           static_cast<void>(room);
-         };
-         return w;
-       }});
+  rows.push_back({gpu_row_name("gemm", variant, "forward", backend, m), m, n, m,
+                  [=] {
+                    return costs{flops, each, 0, each, 1};
+                  },
+                  [=](int) {
+                    auto const s = std::make_shared<product_stage<T>>(
+                        std::vector<index_t>{batch * m * k, batch * k * n, batch * m * n});
+                    gpu_work w;
+                    w.stream = s->operands.be.stream();
+                    w.call = [=](int) {
+                      float const one = 1, zero = 0;
+                      constexpr cudaDataType_t type = smx::cuda_kernels::blas_type<T>::data;
+                      auto const i = [](index_t v) { return static_cast<int>(v); };
+                      smx::cuda_kernels::check(
+                          cublasGemmStridedBatchedEx(s->blas, CUBLAS_OP_N, CUBLAS_OP_N, i(n), i(m), i(k),
+                                                     &one, s->operands.of[1].data(), type, i(n), k * n,
+                                                     s->operands.of[0].data(), type, i(k), m * k, &zero,
+                                                     s->operands.of[2].data(), type, i(n), m * n, i(batch),
+                                                     compute, CUBLAS_GEMM_DEFAULT),
+                          "cublasGemmStridedBatchedEx");
+                    };
+                    return w;
+                  }});
 }
 
 }  // namespace

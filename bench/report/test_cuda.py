@@ -15,7 +15,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from smx_bench import cuda, goals, gpu, names, page  # noqa: E402
+from smx_bench import cuda, goals, gpu, names, page, units  # noqa: E402
 from smx_bench import results as files  # noqa: E402
 
 GEMM = 2 * 8192.0**3
@@ -108,6 +108,11 @@ class Rows(unittest.TestCase):
         self.assertIsNone(gpu.product_rate(results, "cuda-f16"))  # not the rate of another precision
         self.assertAlmostEqual(gpu.copy_rate(results), 8 * 2**30 / 2e-3 * 1e-9)
 
+    def test_words(self):
+        self.assertEqual(gpu.words({"gpu": "NVIDIA H200"}, "cuda"), "H200")
+        self.assertEqual(gpu.words({"gpu": "NVIDIA H200"}, "cuda-recipe-bf16"), "H200, recipes, bf16")
+        self.assertEqual([units.power(2**e) for e in (9, 10, 16, 20)], ["512", "1K", "64K", "1M"])
+
     def test_a_step_is_a_token(self):
         answer = {
             "name": "ssd/heads-24/step/cuda/L:4096",
@@ -165,7 +170,7 @@ class Page(unittest.TestCase):
         self.says("compute capability 9.0")
 
     def test_lanes_are_tabs(self):
-        for words in ("forward, Test GPU", "forward, Test GPU, bf16 operands", "forward, Test GPU, without tuned kernels"):
+        for words in ("forward, Test GPU", "forward, Test GPU, bf16", "forward, Test GPU, recipes"):
             self.says(f">{words}</button>")
         self.says(">step, Test GPU</button>")
 
@@ -188,6 +193,10 @@ class Page(unittest.TestCase):
         results = gpu_results()
         for n in (2048, 4096):
             results.add_row(row(f"attention/causal/forward/cpu:1/L:{n}", 100.0 * n))
+        curves = page.Page(results)
+        found = curves.curve("attention", "causal", "forward", ("cuda", 1))
+        self.assertEqual([(r["backend"], r["L"]) for r in found], [("cuda", 2048), ("cuda", 4096)])
+        self.assertEqual(curves.lanes[:3], [("cpu", 1), ("cuda", 1), ("cuda-bf16", 1)])
         text = page.render(results)
         self.assertIn(">forward, CPU, 1 thread</button>", text)
         self.assertIn("Google Benchmark", text)

@@ -4,8 +4,9 @@
 // which stay in cache; for (L,D) transforms along the strided axis or between transposes.
 #include <cufft.h>
 
-#include <algorithm>
+#include <cmath>
 #include <memory>
+#include <vector>
 
 #include <bench/cuda/mixer_rows.cuh>
 
@@ -194,9 +195,12 @@ struct cufft_stage {
     for (way how : ways)
       for (index_t slab : {curve_dim, curve_dim / 8, curve_dim / 64}) {
         // Slabs are for what does not fit the cache at once, and are many small launches for what does.
-        if (slab != curve_dim && (length < 4096 || slab * length < (index_t{1} << 20))) continue;
+        // Beyond 4 GiB a slab fills the GPU as well, and two formulations at once fit.
+        if (slab != curve_dim && slab * length < (index_t{1} << 20)) continue;
+        if (slab == curve_dim && slab * length > (index_t{1} << 29)) continue;
         auto one = std::make_unique<formulation>(be, length, curve_dim, how, slab, k);
         float const ms = time(*one);
+        check(length, channel_major, one->name());
         if (best && ms >= best_ms) continue;
         best = std::move(one);
         best_ms = ms;
@@ -204,6 +208,34 @@ struct cufft_stage {
   }
 
  private:
+  /// Some outputs of one channel against the sum that defines them: a rival that computes something else is
+  /// none.
+  void check(index_t length, bool channel_major, std::string const& what) {
+    constexpr index_t channel = 13;
+    auto const column = [&](array<float> const& from) {
+      std::vector<float> to(static_cast<std::size_t>(length));
+      std::size_t const pitch = channel_major ? 4 : 4 * curve_dim;
+      expect_success(cudaMemcpy2D(to.data(), 4, from.data() + channel * (channel_major ? length : 1), pitch,
+                                  4, static_cast<std::size_t>(length), cudaMemcpyDeviceToHost),
+                     "cudaMemcpy2D");
+      return to;
+    };
+    std::vector<float> const in = column(x[0]), out = column(y[0]);
+    std::vector<float> taps(static_cast<std::size_t>(length));
+    expect_success(
+        cudaMemcpy(taps.data(), k.data() + channel * length, 4 * taps.size(), cudaMemcpyDeviceToHost),
+        "cudaMemcpy");
+    for (std::size_t t : {std::size_t{0}, in.size() / 3, in.size() - 1}) {
+      double sum = 0;
+      for (std::size_t s = 0; s <= t; ++s)
+        sum += static_cast<double>(taps[s]) * static_cast<double>(in[t - s]);
+      // Rounding of a transform is some 1e-7 log2 n of the norm of the outputs, which are of order 1.
+      if (!(std::fabs(sum - static_cast<double>(out[t])) < 1e-4))
+        throw std::runtime_error("cuFFT, " + what + ": output " + std::to_string(t) + " is " +
+                                 std::to_string(out[t]) + ", expected " + std::to_string(sum));
+    }
+  }
+
   float time(formulation& f) {
     cudaEvent_t start = nullptr, end = nullptr;
     expect_success(cudaEventCreate(&start), "cudaEventCreate");

@@ -21,12 +21,13 @@ def operands(backend):
     return last if last in ("tf32", "bf16", "f16") else "f32"
 
 
-def words(backend):
-    """How a lane is called beside the name of the GPU."""
-    found = [w for w in (operands(backend) + " operands" if operands(backend) != "f32" else "",) if w]
-    if "recipe" in backend:
-        found.insert(0, "without tuned kernels")
-    return ", ".join(found)
+def words(machine, backend):
+    """How a lane is called: 'H200, recipes, bf16'."""
+    device = (machine.get("gpu") or "GPU").removeprefix("NVIDIA ")
+    precision = operands(backend)
+    return ", ".join(
+        [device] + ["recipes"] * ("recipe" in backend) + [precision] * (precision != "f32")
+    )
 
 
 def product_rate(results, backend):

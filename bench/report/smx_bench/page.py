@@ -92,8 +92,7 @@ class Page:
         backend, threads = lane
         where = f"{threads} thread{'s' if threads > 1 else ''}"
         if gpu.is_gpu(backend):
-            device = self.results.about["machine"].get("gpu") or "GPU"
-            where = ", ".join(w for w in (device, gpu.words(backend)) if w)
+            where = gpu.words(self.results.about["machine"], backend)
         elif any(gpu.is_gpu(b) for b, _ in self.lanes):
             where = f"{backend.upper()}, {where}"
         return f"{which.replace('+', ' + ')}, {where}"
@@ -246,14 +245,15 @@ class Page:
             )
             if svg is None:
                 return None
+            more = ""
             if gpu.is_gpu(lane[0]):
-                note, svg = gpu.yardstick_note(self.results, lane[0]), svg + self.bandwidth(key, which, lane)
+                note, more = gpu.yardstick_note(self.results, lane[0]), self.bandwidth(key, which, lane)
             else:
                 note = (
                     f"100 % = {best:.1f} GFLOP/s, the best measured rate of a 2048 × 2048 × 2048 sgemm with "
                     f'{lane[1]} thread{"s" if lane[1] > 1 else ""}.'
                 )
-            return f'<div class="card">{svg}<p class="small soft">{note}</p></div>'
+            return f'<div class="card">{svg}<p class="small soft">{note}</p>{more}</div>'
 
         return self.panels("share", self.views(), draw)
 
