@@ -3,7 +3,8 @@
 /// time and thread. The results, the workspace and the kernels chosen are those of the wrapped backend.
 ///
 /// flops and bytes are counted as by plan (backend/counting.hpp). Time is the host's steady clock. A record
-/// costs well under a microsecond: primitives that take less than about 10 us look slower than they are.
+/// costs well under a microsecond: primitives that take less than about 10 us look slower than they are. On a
+/// GPU each record waits for its work, which costs several microseconds, and calls cannot be captured.
 #pragma once
 
 #include <smx/backend/counting.hpp>
@@ -58,67 +59,82 @@ template <class B> class traced {
   void gemm(op ta, op tb, S alpha, A a, W b, R beta, C c) {
     auto const record = work("gemm", letters(ta, tb), counting::gemm(ta, a, b, beta, c), a, b, c);
     be_.gemm(ta, tb, alpha, a, b, beta, c);
+    settle();
   }
   template <class S, class A, class W, class R, class C>
   void gemm_select(op ta, op tb, S alpha, A a, W b, R beta, C c) {
     auto const record = work("gemm_select", letters(ta, tb), counting::gemm(ta, a, b, beta, c), a, b, c);
     be_.gemm_select(ta, tb, alpha, a, b, beta, c);
+    settle();
   }
   template <class F, class Y, class... X> void map(F const& f, Y y, X... x) {
     auto const record = work("map", "", counting::map(y, x...), y, x...);
     be_.map(f, y, x...);
+    settle();
   }
   template <class F, class Y> void generate(F const& f, Y y) {
     auto const record = work("generate", "", counting::generate(y), y);
     be_.generate(f, y);
+    settle();
   }
   template <class X, class Y> void copy(X x, Y y) {
     auto const record = work("copy", "", counting::copy(x, y), x, y);
     be_.copy(x, y);
+    settle();
   }
   template <class X, class S, class Y> void reduce(reduction r, X x, S beta, Y y) {
     auto const record = work("reduce", r == reduction::sum ? "sum" : "max", counting::reduce(x, y), x, y);
     be_.reduce(r, x, beta, y);
+    settle();
   }
   template <Mask M, class X, class Y> void softmax(M const& m, score_origin const& o, X x, Y y, Y lse) {
     auto const record = work("softmax", "", counting::softmax(x, y, lse), x, y, lse);
     be_.softmax(m, o, x, y, lse);
+    settle();
   }
   template <class X, class Y> void softmax_backward(X y, X dy, Y dx) {
     auto const record = work("softmax_backward", "", counting::softmax_backward(y, dy, dx), y, dy, dx);
     be_.softmax_backward(y, dy, dx);
+    settle();
   }
   template <class S, class X, class Y>
   void norm(norm_kind kind, S eps, X x, X gain, X bias, Y y, Y mean, Y scale) {
     auto const record = work("norm", letters(kind), counting::norm(x, gain, bias, y, mean, scale), x);
     be_.norm(kind, eps, x, gain, bias, y, mean, scale);
+    settle();
   }
   template <class X, class Y>
   void norm_backward(norm_kind kind, X x, X gain, X mean, X scale, X dy, Y dx, Y dgain, Y dbias) {
     auto const cost = counting::norm_backward(x, gain, mean, scale, dy, dx, dgain, dbias);
     auto const record = work("norm_backward", letters(kind), cost, x);
     be_.norm_backward(kind, x, gain, mean, scale, dy, dx, dgain, dbias);
+    settle();
   }
   template <class X, class Y> void cumulative_sum(X x, Y y) {
     auto const record = work("cumulative_sum", "", counting::cumulative_sum(x, y), x, y);
     be_.cumulative_sum(x, y);
+    settle();
   }
   template <class X, class Y> void decayed_scan(X a, X x, Y y) {
     auto const record = work("decayed_scan", "", counting::decayed_scan(a, x, y), a, x, y);
     be_.decayed_scan(a, x, y);
+    settle();
   }
   template <class A, class X> void solve_unit_lower(op t, A a, X x) {
     auto const record =
         work("solve_unit_lower", t == op::none ? "n" : "t", counting::solve_unit_lower(a, x), a, x);
     be_.solve_unit_lower(t, a, x);
+    settle();
   }
   template <class A, class I, class Y> void gather(A table, I rows, Y y) {
     auto const record = work("gather", "", counting::gather(rows, y), table, rows, y);
     be_.gather(table, rows, y);
+    settle();
   }
   template <class I, class X, class Y> void scatter_add(I rows, X dy, Y dtable) {
     auto const record = work("scatter_add", "", counting::scatter_add(rows, dy), rows, dy, dtable);
     be_.scatter_add(rows, dy, dtable);
+    settle();
   }
 
   template <class T, int R> view<T, R, space_type> scratch(extents<R> const& e) {
@@ -143,6 +159,7 @@ template <class B> class traced {
   template <class F> void kernel(char const* what, kernel_cost cost, F const& f) {
     auto const record = work(what, "", cost);
     be_.kernel(what, cost, f);
+    settle();
   }
   void synchronize() { be_.synchronize(); }
 
@@ -151,6 +168,10 @@ template <class B> class traced {
   /// One tile, on the thread that runs it.
   traced(B sub, trace_log* log, trace_log::buffer& records) : be_(sub), log_(log), records_(&records) {}
 
+  /// A device works on after the call has returned: its record ends when the work has.
+  void settle() {
+    if constexpr (std::same_as<space_type, device_space>) be_.synchronize();
+  }
   template <class... V>
   trace_log::interval work(std::string_view what, std::string_view lead, kernel_cost const& cost,
                            V const&... shapes) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Mixers by value: what allocates and returns. The view-level members of a mixer allocate nothing.
+/// \file  Mixers by value: what allocates and returns, with the work done, so that any backend of that memory
+/// may go on with it. The view-level members of a mixer allocate nothing and wait for nothing.
 #pragma once
 
 #include <cstdint>
@@ -68,6 +69,7 @@ auto random_normal(B& be, index_t const (&ext)[R], std::uint64_t seed) {
   be.generate(
       detail::random_entries<static_cast<int>(R)>{{seed, 0}, x.extents(), {initializer::law::normal, 1}},
       x.view());
+  be.synchronize();
   return x;
 }
 
@@ -81,6 +83,7 @@ template <MixerValue M, class B> parameters<M, B> initialize(B& be, M const& m, 
         be.generate(detail::random_entries<rank>{{seed, stream++}, info.ext, info.init}, to);
       },
       w.write());
+  be.synchronize();
   return w;
 }
 
