@@ -204,14 +204,21 @@ template <class T> struct scan_ends {
   index_t to_sequence, to_head, to_row;
 };
 
+/// Hands S over, (H,N,P), where a sequence goes on in another range of chunks. Two arrays: in one launch one
+/// sequence may come out of the range before, and another go on in the next.
+template <class T> struct scan_carry {
+  T const* in;
+  T* out;
+};
+
 /// S before each chunk of numbers first .. first + count - 1, in the place of its U: S = whole S + U, chunk
-/// after chunk; Backward: from the last chunk to the first. `carry` (H,N,P) hands S over where a sequence
-/// goes on in another range. Blocks: (numbers of a state, sequences from `sequence` on).
+/// after chunk; Backward: from the last chunk to the first. Blocks: (numbers of a state, sequences from
+/// `sequence` on).
 template <class T, bool Backward>
 __global__ void __launch_bounds__(256)
     scan_pass_states(scan_chunks chunks, index_t first, index_t count, index_t sequence, index_t sequences,
-                     scan_heads d, scan_states<T> states, T const* whole, scan_ends<T> ends, T* carry,
-                     bool all) {
+                     scan_heads d, scan_states<T> states, T const* whole, scan_ends<T> ends,
+                     scan_carry<T> carry, bool all) {
   constexpr int ahead = 8;
   index_t const size = d.heads * d.n * d.p;
   for (index_t entry = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x; entry < size;
@@ -225,7 +232,7 @@ __global__ void __launch_bounds__(256)
       T s = begins ? (ends.from == nullptr
                           ? T(0)
                           : ends.from[i * ends.from_sequence + h * ends.from_head + n * ends.from_row + p])
-                   : carry[entry];
+                   : carry.in[entry];
       for (index_t k0 = 0; k0 < steps; k0 += ahead) {
         T u[ahead], w[ahead];
 #pragma unroll
@@ -245,7 +252,7 @@ __global__ void __launch_bounds__(256)
         }
       }
       if (!finishes)
-        carry[entry] = s;
+        carry.out[entry] = s;
       else if (ends.to != nullptr)
         ends.to[i * ends.to_sequence + h * ends.to_head + n * ends.to_row + p] = s;
     }
