@@ -57,11 +57,6 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   decay_sums<T> const c{m.by_row, m.by_row + tile_edge};
   T *const weight = m.by_row + 2 * tile_edge, *const by_row = m.by_row + 3 * tile_edge;
   bool const decays = x.decay.ptr != nullptr, weighted = x.weight.ptr != nullptr;
-  if (thread < at.rows) weight[thread] = weighted ? *x.weight.at(at.batch, h, at.first + thread) : T(1);
-  if (decays)
-    c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
-  else
-    __syncthreads();
   T const *const k = x.k.at(at.batch, group, at.first), *const v = x.v.at(at.batch, h, at.first) + column,
                  *const up = dy.at(at.batch, h, at.first) + column,
                  *const of_state = g.at(at.sequence, at.chunk, blockIdx.x, h) + column,
@@ -76,6 +71,11 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
     tile_slice<P, along::edge> b;
     each_slice(
         static_cast<int>(ceil_div(d.n, tile_depth)),
+        [&] {
+          if (thread < at.rows)
+            weight[thread] = weighted ? *x.weight.at(at.batch, h, at.first + thread) : T(1);
+          if (decays) c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
+        },
         [&](int s) {
           int const n = s * tile_depth;
           a.load(k + n, x.k.row, at.rows, d.n - n, x.k.packs);
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   {
     tile_slice<P, along::edge> a, b;
     each_slice(
-        static_cast<int>(ceil_div(at.rows, tile_depth)),
+        static_cast<int>(ceil_div(at.rows, tile_depth)), prepared{},
         [&](int i) {
           int const l = i * tile_depth;
           a.load(triangle + l * tile_edge, tile_edge, tile_depth, tile_edge, true);
@@ -184,17 +184,17 @@ __global__ void __launch_bounds__(tile_threads, 2)
   typename P::template tile<along::depth, along::depth> total;
   for (index_t r = part * parts.each; r < end; ++r) {
     index_t const h = head_of_group(d, group, r);
-    if (thread < at.rows) weight[thread] = weighted ? *x.weight.at(at.batch, h, at.first + thread) : T(1);
-    if (decays)
-      c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
-    else
-      __syncthreads();
     T const *const v = x.v.at(at.batch, h, at.first), *const up = dy.at(at.batch, h, at.first);
     typename P::template tile<along::depth, along::depth> t;
     constexpr int width = decltype(t)::width;
     tile_slice<P, along::depth> a, b;
     each_slice(
         static_cast<int>(ceil_div(d.p, tile_depth)),
+        [&] {
+          if (thread < at.rows)
+            weight[thread] = weighted ? *x.weight.at(at.batch, h, at.first + thread) : T(1);
+          if (decays) c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
+        },
         [&](int i) {
           int const p = i * tile_depth;
           a.load(up + p, dy.row, at.rows, d.p - p, dy.packs);
@@ -274,16 +274,6 @@ __global__ void __launch_bounds__(tile_threads, sizeof(typename P::number) == 4 
   typename P::template tile<along::depth, along::depth> total;
   for (index_t r = part * parts.each; r < end; ++r) {
     index_t const h = head_of_group(d, group, r);
-    if (decays) c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
-    if (thread < tile_edge) {
-      T f = 0;
-      if (thread < at.rows) {
-        f = of_keys ? T(1) : x.scale;
-        if (decays) f *= of_keys ? c.between(at.rows - 1, thread) : c.from_start(thread);
-        if (of_keys && x.weight.ptr != nullptr) f *= *x.weight.at(at.batch, h, at.first + thread);
-      }
-      factor[thread] = f;
-    }
     T const *const left = rows.at(at.batch, h, at.first), *const right = matrix.at(at.sequence, at.chunk,
                                                                                    blockIdx.x, h) +
                                                                          column * matrix.row;
@@ -291,6 +281,20 @@ __global__ void __launch_bounds__(tile_threads, sizeof(typename P::number) == 4 
     tile_slice<P, along::depth> a, b;
     each_slice(
         static_cast<int>(ceil_div(d.p, tile_depth)),
+        [&] {
+          if (decays) {
+            c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
+            __syncthreads();
+          }
+          if (thread >= tile_edge) return;
+          T f = 0;
+          if (thread < at.rows) {
+            f = of_keys ? T(1) : x.scale;
+            if (decays) f *= of_keys ? c.between(at.rows - 1, thread) : c.from_start(thread);
+            if (of_keys && x.weight.ptr != nullptr) f *= *x.weight.at(at.batch, h, at.first + thread);
+          }
+          factor[thread] = f;
+        },
         [&](int i) {
           int const p = i * tile_depth;
           a.load(left + p, rows.row, at.rows, d.p - p, rows.packs);
@@ -340,7 +344,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
                                                                       (blockIdx.x * d.groups + group) *
                                                                           tile_size;
   each_slice(
-      static_cast<int>(ceil_div(at.rows, tile_depth)),
+      static_cast<int>(ceil_div(at.rows, tile_depth)), prepared{},
       [&](int i) {
         int const l = i * tile_depth;
         b.load(k + l * keys.row, keys.row, at.rows - l, d.n - column, keys.packs);

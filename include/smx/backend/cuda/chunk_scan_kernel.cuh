@@ -33,31 +33,36 @@ template <class T> struct decay_sums {
     T const d = high[row] + low[row];
     return std::exp(d > T(0) ? T(0) : d);
   }
-  /// By the whole block, with a barrier after it. A sum depends on its own and earlier rows only.
+  /// By the first warp; they can be read after a barrier. A sum depends on its own and earlier rows only.
   __device__ void fill(T const* decay, index_t step, int rows) const {
-    int const thread = static_cast<int>(threadIdx.x), lane = thread % 32;
-    for (int i = thread; i < rows; i += tile_threads) high[i] = decay[i * step];
-    __syncthreads();
-    if (thread < 32) {
-      double before = 0;
-      for (int first = 0; first < rows; first += 32) {
-        int const i = first + lane;
-        double sum = i < rows ? static_cast<double>(high[i]) : 0;
+    constexpr int ahead = 4;
+    int const lane = static_cast<int>(threadIdx.x);
+    if (lane >= 32) return;
+    double before = 0;
+    for (int first = 0; first < rows; first += ahead * 32) {
+      T one[ahead];
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) {
+        int const i = first + k * 32 + lane;
+        one[k] = i < rows ? decay[i * step] : T(0);
+      }
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) {
+        int const i = first + k * 32 + lane;
+        double sum = static_cast<double>(one[k]);
         for (unsigned o = 1; o < 32; o *= 2) {
           double const left = __shfl_up_sync(~0u, sum, o);
           if (lane >= static_cast<int>(o)) sum += left;
         }
         sum += before;
-        if (i < rows) {
-          T const rounded = static_cast<T>(sum);
-          high[i] = rounded;
-          low[i] =
-              sum == static_cast<double>(rounded) ? T(0) : static_cast<T>(sum - static_cast<double>(rounded));
-        }
         before = __shfl_sync(~0u, sum, 31);
+        if (i >= rows) continue;
+        T const rounded = static_cast<T>(sum);
+        high[i] = rounded;
+        low[i] =
+            sum == static_cast<double>(rounded) ? T(0) : static_cast<T>(sum - static_cast<double>(rounded));
       }
     }
-    __syncthreads();
   }
 };
 
@@ -85,12 +90,14 @@ template <class P> struct scan_memory {
 };
 
 /// Slice after slice: load(s) into registers while the one before is used, store(s, buffer) into shared
-/// memory, use(s, buffer).
-template <class Load, class Store, class Use>
-__device__ void each_slice(int count, Load const& load, Store const& store, Use const& use) {
-  if (count == 0) return;
-  load(0);
-  store(0, 0);
+/// memory, use(s, buffer). prepare(), while the first is loaded, by the whole block: makes what store and use
+/// read.
+template <class Prepare, class Load, class Store, class Use>
+__device__ void each_slice(int count, Prepare const& prepare, Load const& load, Store const& store,
+                           Use const& use) {
+  if (count > 0) load(0);
+  prepare();
+  if (count > 0) store(0, 0);
   __syncthreads();
 #pragma unroll 1
   for (int s = 0; s < count; ++s) {
@@ -100,6 +107,10 @@ __device__ void each_slice(int count, Load const& load, Store const& store, Use 
     __syncthreads();
   }
 }
+/// Where there is nothing to prepare.
+struct prepared {
+  __device__ void operator()() const {}
+};
 
 /// Tiles on and below the diagonal of a chunk, by rows.
 SMX_HD constexpr int tile_pair(int row, int column) { return row * (row + 1) / 2 + column; }
@@ -124,7 +135,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   T const *const q = x.q.at(at.batch, blockIdx.z, at.first + row), *const k = x.k.at(at.batch, blockIdx.z,
                                                                                      at.first + column);
   each_slice(
-      static_cast<int>(ceil_div(d.n, tile_depth)),
+      static_cast<int>(ceil_div(d.n, tile_depth)), prepared{},
       [&](int s) {
         int const n = s * tile_depth;
         a.load(q + n, x.q.row, at.rows - row, d.n - n, x.q.packs);
@@ -159,23 +170,26 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   decay_sums<T> const c{m.by_row, m.by_row + chunks.chunk};
   T* const factor = m.by_row + 2 * chunks.chunk;
   bool const decays = x.decay.ptr != nullptr;
-  if (decays) {
-    c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
-    if (blockIdx.z == 0 && thread == 0) whole[blockIdx.x * d.heads + h] = c.from_start(at.rows - 1);
-  }
-  for (int i = thread; i < at.rows; i += tile_threads) {
-    T f = FromStart ? x.scale : T(1);
-    if (decays) f *= FromStart ? c.from_start(i) : c.between(at.rows - 1, i);
-    if (!FromStart && x.weight.ptr != nullptr) f *= *x.weight.at(at.batch, h, at.first + i);
-    factor[i] = f;
-  }
-  __syncthreads();
   typename P::template tile<along::edge, along::edge> t;
   tile_slice<P, along::edge> a, b;
   T const *const k = x.k.at(at.batch, d.group(h), at.first) + row, *const v =
                                                                        x.v.at(at.batch, h, at.first) + column;
   each_slice(
       static_cast<int>(ceil_div(at.rows, tile_depth)),
+      [&] {
+        if (decays) {
+          c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
+          __syncthreads();
+          if (blockIdx.z == 0 && thread == 0) whole[blockIdx.x * d.heads + h] = c.from_start(at.rows - 1);
+        }
+        for (int i = thread; i < at.rows; i += tile_threads) {
+          T f = FromStart ? x.scale : T(1);
+          if (decays) f *= FromStart ? c.from_start(i) : c.between(at.rows - 1, i);
+          if (!FromStart && x.weight.ptr != nullptr) f *= *x.weight.at(at.batch, h, at.first + i);
+          factor[i] = f;
+        }
+        __syncthreads();
+      },
       [&](int s) {
         int const l = s * tile_depth;
         a.load(k + l * x.k.row, x.k.row, at.rows - l, d.n - row, x.k.packs);
@@ -281,13 +295,6 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   decay_sums<T> const c{m.by_row, m.by_row + chunks.chunk};
   T* const weight = m.by_row + 2 * chunks.chunk;
   bool const decays = x.decay.ptr != nullptr, weighted = x.weight.ptr != nullptr;
-  if (weighted)
-    for (int i = thread; i < rows; i += tile_threads) weight[i] = *x.weight.at(at.batch, h, at.first + i);
-  if (decays)
-    c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, rows);
-  else
-    __syncthreads();
-
   typename P::template tile<along::depth, along::edge> t;
   tile_slice<P, along::depth> a;
   tile_slice<P, along::edge> b;
@@ -305,6 +312,13 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   bool no_number = false;
   each_slice(
       before + own,
+      [&] {
+        if (weighted)
+          for (int i = thread; i < rows; i += tile_threads)
+            weight[i] = *x.weight.at(at.batch, h, at.first + i);
+        if (decays) c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, rows);
+        __syncthreads();
+      },
       [&](int s) {
         if (s < before) {
           int const n = s * tile_depth;
