@@ -140,14 +140,18 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   }
   T const* const skip = x.skip == nullptr ? nullptr : x.skip + h * x.skip_head + column * x.skip_column;
   t.for_each([&](int l, int j, T* numbers) {
+    int const left = d.p - column - j;
     if (l >= at.rows) return;
-    for (int u = 0; u < width; ++u) {
-      if (column + j + u >= d.p) continue;
+#pragma unroll
+    for (int u = 0; u < width; ++u)
       if (weighted) numbers[u] *= weight[l];
-      if (skip != nullptr) numbers[u] += skip[(j + u) * x.skip_column] * up[l * dy.row + j + u];
+    if (skip != nullptr) {
+      auto const rows = load_numbers<width>(up + l * dy.row + j, left, dy.packs);
+#pragma unroll
+      for (int u = 0; u < width; ++u)
+        if (u < left) numbers[u] += __ldg(skip + (j + u) * x.skip_column) * rows.of[u];
     }
-    store_numbers<width>(to.v.at(at.batch, h, at.first + l) + column + j, numbers, d.p - column - j,
-                         to.v.packs);
+    store_numbers<width>(to.v.at(at.batch, h, at.first + l) + column + j, numbers, left, to.v.packs);
   });
   if (skip == nullptr) return;
   // sums over the rows of dy v: two threads a column
@@ -349,6 +353,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
         int const l = i * tile_depth;
         b.load(k + l * keys.row, keys.row, at.rows - l, d.n - column, keys.packs);
         a.load(triangle + (OfKeys ? l * tile_edge : l), tile_edge, tile_edge, tile_edge, true);
+#pragma unroll 1
         for (index_t part = 1; part < parts; ++part) {
           tile_slice<P, way> more;
           more.load(triangle + part * step * tile_size + (OfKeys ? l * tile_edge : l), tile_edge, tile_edge,
@@ -359,16 +364,24 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
       [&](int, int buffer) { a.store(m.left(buffer)), b.store(m.right(buffer)); },
       [&](int, int buffer) { t.add_product(m.left(buffer), m.right(buffer)); });
   T const* const from = sums + (blockIdx.x * d.groups + group) * tile_edge * d.n + column;
+  bool const packs = d.n % width == 0;
+  t.for_each([&](int, int, T* numbers) {
+#pragma unroll
+    for (int u = 0; u < width; ++u) numbers[u] *= scale;
+  });
+#pragma unroll 1
+  for (index_t part = 0; part < parts; ++part)
+    t.for_each([&](int l, int n, T* numbers) {
+      if (l >= at.rows) return;
+      auto const more =
+          load_numbers<width>(from + (part * step * tile_edge + l) * d.n + n, d.n - column - n, packs);
+#pragma unroll
+      for (int u = 0; u < width; ++u) numbers[u] += more.of[u];
+    });
   t.for_each([&](int l, int n, T* numbers) {
-    if (l >= at.rows) return;
-    for (int u = 0; u < width; ++u) {
-      if (column + n + u >= d.n) continue;
-      numbers[u] *= scale;
-      for (index_t part = 0; part < parts; ++part)
-        numbers[u] += from[(part * step * tile_edge + l) * d.n + n + u];
-    }
-    store_numbers<width>(to.at(at.batch, group, at.first + l) + column + n, numbers, d.n - column - n,
-                         to.packs);
+    if (l < at.rows)
+      store_numbers<width>(to.at(at.batch, group, at.first + l) + column + n, numbers, d.n - column - n,
+                           to.packs);
   });
 }
 

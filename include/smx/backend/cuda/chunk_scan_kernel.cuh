@@ -354,23 +354,28 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
           });
         t.add_product(m.left(buffer), m.right(buffer));
       });
-  bool const some = __syncthreads_or(no_number ? 1 : 0) != 0;
-  T const* const skip = x.skip == nullptr ? nullptr : x.skip + h * x.skip_head + column * x.skip_column;
-  t.for_each([&](int r, int j, T* numbers) {
-    int const l = row + r;
-    if (l >= rows) return;
-    for (int u = 0; u < width; ++u) {
-      if (column + j + u >= d.p) continue;
-      if (some)
-        for (int s = 0; s <= l; ++s) {
+  if (__syncthreads_or(no_number ? 1 : 0) != 0)
+    t.for_each([&](int r, int j, T* numbers) {
+      for (int u = 0; u < width; ++u)
+        for (int s = 0; s <= row + r && s < rows && column + j + u < d.p; ++s) {
           T const value = v[s * x.v.row + j + u];
           if (is_finite(value)) continue;
-          T const entry = decayed(triangle[s / tile_edge * tile_size + r * tile_edge + s % tile_edge], l, s);
+          T const entry =
+              decayed(triangle[s / tile_edge * tile_size + r * tile_edge + s % tile_edge], row + r, s);
           if (entry != T(0)) numbers[u] += entry * (weighted ? weight[s] * value : value);
         }
-      if (skip != nullptr) numbers[u] += skip[(j + u) * x.skip_column] * v[l * x.v.row + j + u];
+    });
+  T const* const skip = x.skip == nullptr ? nullptr : x.skip + h * x.skip_head + column * x.skip_column;
+  t.for_each([&](int r, int j, T* numbers) {
+    int const l = row + r, left = d.p - column - j;
+    if (l >= rows) return;
+    if (skip != nullptr) {
+      auto const values = load_numbers<width>(v + l * x.v.row + j, left, x.v.packs);
+#pragma unroll
+      for (int u = 0; u < width; ++u)
+        if (u < left) numbers[u] += __ldg(skip + (j + u) * x.skip_column) * values.of[u];
     }
-    store_numbers<width>(y.at(at.batch, h, at.first + l) + column + j, numbers, d.p - column - j, y.packs);
+    store_numbers<width>(y.at(at.batch, h, at.first + l) + column + j, numbers, left, y.packs);
   });
 }
 
