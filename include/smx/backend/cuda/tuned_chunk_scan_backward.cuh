@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include <smx/backend/cuda/chunk_scan_backward_kernel.cuh>
+#include <smx/backend/cuda/chunk_scan_finish_kernel.cuh>
 #include <smx/backend/cuda/tuned_chunk_scan.cuh>
 
 namespace smx {
