@@ -226,44 +226,49 @@ template <class T> struct scan_carry {
 };
 
 /// S before each chunk of numbers first .. first + count - 1, in the place of its U: S = whole S + U, chunk
-/// after chunk; Backward: from the last chunk to the first. Blocks: (numbers of a state, sequences from
-/// `sequence` on).
+/// after chunk; Backward: from the last chunk to the first. Bound by memory: 16 chunks are on their way at
+/// once. Blocks: (numbers of a state, sequences from `sequence` on).
 template <class T, bool Backward>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 3)
     scan_pass_states(scan_chunks chunks, index_t first, index_t count, index_t sequence, index_t sequences,
                      scan_heads d, scan_states<T> states, T const* whole, scan_ends<T> ends,
                      scan_carry<T> carry, bool all) {
-  constexpr int ahead = 8;
-  index_t const size = d.heads * d.n * d.p;
+  constexpr int ahead = 16;
+  index_t const size = d.heads * d.n * d.p, step = (Backward ? -1 : 1) * (states.chunk + states.number),
+                next = Backward ? -d.heads : d.heads;
   for (index_t entry = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x; entry < size;
        entry += static_cast<index_t>(gridDim.x) * blockDim.x) {
     index_t const p = entry % d.p, n = entry / d.p % d.n, h = entry / d.p / d.n;
     for (index_t i = sequence + blockIdx.y; i < sequence + sequences; i += gridDim.y) {
       index_t const start = chunks.start(i), end = chunks.start(i + 1), low = start < first ? first : start,
-                    high = end < first + count ? end : first + count, steps = high - low;
+                    high = end < first + count ? end : first + count, begin = Backward ? high - 1 : low;
       bool const begins = Backward ? end <= first + count : start >= first,
                  finishes = Backward ? start >= first : end <= first + count;
-      T s = begins ? (ends.from == nullptr
-                          ? T(0)
-                          : ends.from[i * ends.from_sequence + h * ends.from_head + n * ends.from_row + p])
-                   : carry.in[entry];
-      for (index_t k0 = 0; k0 < steps; k0 += ahead) {
+      T s = 0;
+      if (!begins)
+        s = carry.in[entry];
+      else if (ends.from != nullptr)
+        s = ends.from[i * ends.from_sequence + h * ends.from_head + n * ends.from_row + p];
+      // the U that ends a sequence is there only where it is asked for
+      index_t const unread = all || !finishes ? 0 : 1;
+      T* own = states.at(i, begin - start, begin - first, h) + n * states.row + p;
+      T const* decay = whole == nullptr ? nullptr : whole + (begin - first) * d.heads + h;
+      for (index_t left = high - low; left > 0; left -= ahead) {
         T u[ahead], w[ahead];
 #pragma unroll
         for (int k = 0; k < ahead; ++k) {
-          index_t const number = Backward ? high - 1 - k0 - k : low + k0 + k;
-          // the U that ends a sequence is there only where it is asked for
-          bool const there = k0 + k < steps && (all || !finishes || k0 + k + 1 < steps);
-          u[k] = there ? states.at(i, number - start, number - first, h)[n * states.row + p] : T(0);
-          w[k] = there && whole != nullptr ? whole[(number - first) * d.heads + h] : T(1);
+          bool const there = k + unread < left;
+          u[k] = there ? own[k * step] : T(0);
+          w[k] = there && decay != nullptr ? decay[k * next] : T(1);
         }
 #pragma unroll
         for (int k = 0; k < ahead; ++k) {
-          if (k0 + k >= steps) break;
-          index_t const number = Backward ? high - 1 - k0 - k : low + k0 + k;
-          states.at(i, number - start, number - first, h)[n * states.row + p] = s;
+          if (k >= left) break;
+          own[k * step] = s;
           s = w[k] * s + u[k];
         }
+        own += ahead * step;
+        if (decay != nullptr) decay += ahead * next;
       }
       if (!finishes)
         carry.out[entry] = s;
