@@ -57,11 +57,6 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   decay_sums<T> const c{m.by_row, m.by_row + tile_edge};
   T *const weight = m.by_row + 2 * tile_edge, *const by_row = m.by_row + 3 * tile_edge;
   bool const decays = x.decay.ptr != nullptr, weighted = x.weight.ptr != nullptr;
-  if (thread < at.rows) weight[thread] = weighted ? *x.weight.at(at.batch, h, at.first + thread) : T(1);
-  if (decays)
-    c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
-  else
-    __syncthreads();
   T const *const k = x.k.at(at.batch, group, at.first), *const v = x.v.at(at.batch, h, at.first) + column,
                  *const up = dy.at(at.batch, h, at.first) + column,
                  *const of_state = g.at(at.sequence, at.chunk, blockIdx.x, h) + column,
@@ -76,6 +71,11 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
     tile_slice<P, along::edge> b;
     each_slice(
         static_cast<int>(ceil_div(d.n, tile_depth)),
+        [&] {
+          if (thread < at.rows)
+            weight[thread] = weighted ? *x.weight.at(at.batch, h, at.first + thread) : T(1);
+          if (decays) c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
+        },
         [&](int s) {
           int const n = s * tile_depth;
           a.load(k + n, x.k.row, at.rows, d.n - n, x.k.packs);
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   {
     tile_slice<P, along::edge> a, b;
     each_slice(
-        static_cast<int>(ceil_div(at.rows, tile_depth)),
+        static_cast<int>(ceil_div(at.rows, tile_depth)), prepared{},
         [&](int i) {
           int const l = i * tile_depth;
           a.load(triangle + l * tile_edge, tile_edge, tile_depth, tile_edge, true);
@@ -140,14 +140,18 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   }
   T const* const skip = x.skip == nullptr ? nullptr : x.skip + h * x.skip_head + column * x.skip_column;
   t.for_each([&](int l, int j, T* numbers) {
+    int const left = d.p - column - j;
     if (l >= at.rows) return;
-    for (int u = 0; u < width; ++u) {
-      if (column + j + u >= d.p) continue;
+#pragma unroll
+    for (int u = 0; u < width; ++u)
       if (weighted) numbers[u] *= weight[l];
-      if (skip != nullptr) numbers[u] += skip[(j + u) * x.skip_column] * up[l * dy.row + j + u];
+    if (skip != nullptr) {
+      auto const rows = load_numbers<width>(up + l * dy.row + j, left, dy.packs);
+#pragma unroll
+      for (int u = 0; u < width; ++u)
+        if (u < left) numbers[u] += __ldg(skip + (j + u) * x.skip_column) * rows.of[u];
     }
-    store_numbers<width>(to.v.at(at.batch, h, at.first + l) + column + j, numbers, d.p - column - j,
-                         to.v.packs);
+    store_numbers<width>(to.v.at(at.batch, h, at.first + l) + column + j, numbers, left, to.v.packs);
   });
   if (skip == nullptr) return;
   // sums over the rows of dy v: two threads a column
@@ -184,17 +188,17 @@ __global__ void __launch_bounds__(tile_threads, 2)
   typename P::template tile<along::depth, along::depth> total;
   for (index_t r = part * parts.each; r < end; ++r) {
     index_t const h = head_of_group(d, group, r);
-    if (thread < at.rows) weight[thread] = weighted ? *x.weight.at(at.batch, h, at.first + thread) : T(1);
-    if (decays)
-      c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
-    else
-      __syncthreads();
     T const *const v = x.v.at(at.batch, h, at.first), *const up = dy.at(at.batch, h, at.first);
     typename P::template tile<along::depth, along::depth> t;
     constexpr int width = decltype(t)::width;
     tile_slice<P, along::depth> a, b;
     each_slice(
         static_cast<int>(ceil_div(d.p, tile_depth)),
+        [&] {
+          if (thread < at.rows)
+            weight[thread] = weighted ? *x.weight.at(at.batch, h, at.first + thread) : T(1);
+          if (decays) c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
+        },
         [&](int i) {
           int const p = i * tile_depth;
           a.load(up + p, dy.row, at.rows, d.p - p, dy.packs);
@@ -274,16 +278,6 @@ __global__ void __launch_bounds__(tile_threads, sizeof(typename P::number) == 4 
   typename P::template tile<along::depth, along::depth> total;
   for (index_t r = part * parts.each; r < end; ++r) {
     index_t const h = head_of_group(d, group, r);
-    if (decays) c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
-    if (thread < tile_edge) {
-      T f = 0;
-      if (thread < at.rows) {
-        f = of_keys ? T(1) : x.scale;
-        if (decays) f *= of_keys ? c.between(at.rows - 1, thread) : c.from_start(thread);
-        if (of_keys && x.weight.ptr != nullptr) f *= *x.weight.at(at.batch, h, at.first + thread);
-      }
-      factor[thread] = f;
-    }
     T const *const left = rows.at(at.batch, h, at.first), *const right = matrix.at(at.sequence, at.chunk,
                                                                                    blockIdx.x, h) +
                                                                          column * matrix.row;
@@ -291,6 +285,20 @@ __global__ void __launch_bounds__(tile_threads, sizeof(typename P::number) == 4 
     tile_slice<P, along::depth> a, b;
     each_slice(
         static_cast<int>(ceil_div(d.p, tile_depth)),
+        [&] {
+          if (decays) {
+            c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
+            __syncthreads();
+          }
+          if (thread >= tile_edge) return;
+          T f = 0;
+          if (thread < at.rows) {
+            f = of_keys ? T(1) : x.scale;
+            if (decays) f *= of_keys ? c.between(at.rows - 1, thread) : c.from_start(thread);
+            if (of_keys && x.weight.ptr != nullptr) f *= *x.weight.at(at.batch, h, at.first + thread);
+          }
+          factor[thread] = f;
+        },
         [&](int i) {
           int const p = i * tile_depth;
           a.load(left + p, rows.row, at.rows, d.p - p, rows.packs);
@@ -317,128 +325,6 @@ __global__ void __launch_bounds__(tile_threads, sizeof(typename P::number) == 4 
     if (l < at.rows)
       store_numbers<width>(own + static_cast<index_t>(l) * d.n + n, numbers, d.n - column - n, false);
   });
-}
-
-/// dq = scale D k + its parts, or, OfKeys, dk = scale D^T q + its parts: blocks (number, group, tiles of N).
-template <class P, bool OfKeys>
-__global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
-    scan_keys_finish(scan_chunks chunks, index_t base, scan_heads d, index_t parts, typename P::number scale,
-                     scan_rows<typename P::number const> keys, typename P::number const* triangles,
-                     typename P::number const* sums, scan_rows<typename P::number> to) {
-  using T = typename P::number;
-  constexpr along way = OfKeys ? along::edge : along::depth;
-  scan_place const at = chunks.place(base + blockIdx.x);
-  index_t const group = blockIdx.y, step = gridDim.x * d.groups;
-  int const column = static_cast<int>(blockIdx.z) * tile_edge;
-  scan_memory<P> const m(shared_memory<T>());
-  typename P::template tile<way, along::edge> t;
-  constexpr int width = decltype(t)::width;
-  tile_slice<P, way> a;
-  tile_slice<P, along::edge> b;
-  T const *const k = keys.at(at.batch, group, at.first) + column, *const triangle =
-                                                                      triangles +
-                                                                      (blockIdx.x * d.groups + group) *
-                                                                          tile_size;
-  each_slice(
-      static_cast<int>(ceil_div(at.rows, tile_depth)),
-      [&](int i) {
-        int const l = i * tile_depth;
-        b.load(k + l * keys.row, keys.row, at.rows - l, d.n - column, keys.packs);
-        a.load(triangle + (OfKeys ? l * tile_edge : l), tile_edge, tile_edge, tile_edge, true);
-        for (index_t part = 1; part < parts; ++part) {
-          tile_slice<P, way> more;
-          more.load(triangle + part * step * tile_size + (OfKeys ? l * tile_edge : l), tile_edge, tile_edge,
-                    tile_edge, true);
-          a.add(more);
-        }
-      },
-      [&](int, int buffer) { a.store(m.left(buffer)), b.store(m.right(buffer)); },
-      [&](int, int buffer) { t.add_product(m.left(buffer), m.right(buffer)); });
-  T const* const from = sums + (blockIdx.x * d.groups + group) * tile_edge * d.n + column;
-  t.for_each([&](int l, int n, T* numbers) {
-    if (l >= at.rows) return;
-    for (int u = 0; u < width; ++u) {
-      if (column + n + u >= d.n) continue;
-      numbers[u] *= scale;
-      for (index_t part = 0; part < parts; ++part)
-        numbers[u] += from[(part * step * tile_edge + l) * d.n + n + u];
-    }
-    store_numbers<width>(to.at(at.batch, group, at.first + l) + column + n, numbers, d.n - column - n,
-                         to.packs);
-  });
-}
-
-/// dlog_decay and dweight, from the sums by row, and whole <S, g>: blocks (number, head).
-template <class T>
-__global__ void __launch_bounds__(tile_threads)
-    scan_rows_finish(scan_chunks chunks, index_t base, scan_heads d, scan_rows<T const> decay,
-                     scan_states<T const> states, scan_states<T const> g, scan_row_sums<T> sums,
-                     index_t n_tiles, index_t p_tiles, scan_rows<T> ddecay, scan_rows<T> dweight) {
-  __shared__ T high[tile_edge], low[tile_edge], end[tile_edge], start[tile_edge], of_warp[tile_threads / 32];
-  scan_place const at = chunks.place(base + blockIdx.x);
-  index_t const h = blockIdx.y;
-  int const thread = static_cast<int>(threadIdx.x);
-  if (dweight.ptr != nullptr && thread < at.rows) {
-    T sum = 0;
-    for (index_t tile = 0; tile < p_tiles; ++tile) sum += sums.at(sums.weights, tile, blockIdx.x, h)[thread];
-    *dweight.at(at.batch, h, at.first + thread) = sum;
-  }
-  if (decay.ptr == nullptr) return;
-  decay_sums<T> const c{high, low};
-  c.fill(decay.at(at.batch, h, at.first), decay.row, at.rows);
-  if (thread < at.rows) {
-    T ends = 0, starts = 0;
-    for (index_t tile = 0; tile < p_tiles; ++tile) ends += sums.at(sums.ends, tile, blockIdx.x, h)[thread];
-    for (index_t tile = 0; tile < n_tiles; ++tile)
-      starts += sums.at(sums.starts, tile, blockIdx.x, h)[thread];
-    end[thread] = ends, start[thread] = starts;
-  }
-  T const *const s = states.at(at.sequence, at.chunk, blockIdx.x, h), *const of = g.at(at.sequence, at.chunk,
-                                                                                       blockIdx.x, h);
-  T carry = 0;
-  constexpr int size = 16 / static_cast<int>(sizeof(T));
-  if (states.packs && g.packs) {
-    int const across = d.p / size;
-    for (int i = thread; i < d.n * across; i += tile_threads) {
-      int const n = i / across, p = i % across * size;
-      auto const a = *reinterpret_cast<pack<T, size> const*>(s + n * states.row + p),
-                 b = *reinterpret_cast<pack<T, size> const*>(of + n * g.row + p);
-      for (int u = 0; u < size; ++u) carry += a.of[u] * b.of[u];
-    }
-  } else {
-    for (int i = thread; i < d.n * d.p; i += tile_threads)
-      carry += s[i / d.p * states.row + i % d.p] * of[i / d.p * g.row + i % d.p];
-  }
-  for (int o = 16; o > 0; o /= 2) carry += __shfl_xor_sync(~0u, carry, o);
-  if (thread % 32 == 0) of_warp[thread / 32] = carry;
-  __syncthreads();
-  if (thread >= at.rows) return;
-  T sum = 0;
-  for (int w = 0; w < tile_threads / 32; ++w) sum += of_warp[w];
-  sum *= c.from_start(at.rows - 1);
-  for (int i = 0; i < at.rows; ++i) sum += i < thread ? end[i] : start[i];
-  *ddecay.at(at.batch, h, at.first + thread) = sum + sums.at(sums.triangle, 0, blockIdx.x, h)[thread];
-}
-
-/// dskip (sequences,H,P) = the sums over the chunks of each sequence, (numbers,H,P), in order; += where the
-/// segment is not the first that is taken of a sequence: later chunks come first. Blocks: (entries,
-/// sequences).
-template <class T>
-__global__ void scan_skip_finish(scan_chunks chunks, index_t first, index_t count, index_t sequence,
-                                 index_t sequences, scan_heads d, T const* from, T* to, index_t to_sequence,
-                                 index_t to_head) {
-  index_t const size = d.heads * d.p;
-  for (index_t entry = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x; entry < size;
-       entry += static_cast<index_t>(gridDim.x) * blockDim.x)
-    for (index_t i = sequence + blockIdx.y; i < sequence + sequences; i += gridDim.y) {
-      index_t const start = chunks.start(i), end = chunks.start(i + 1), low = start < first ? first : start,
-                    high = end < first + count ? end : first + count;
-      T sum = 0;
-#pragma unroll 8
-      for (index_t number = low; number < high; ++number) sum += from[(number - first) * size + entry];
-      T& own = to[i * to_sequence + entry / d.p * to_head + entry % d.p];
-      own = end <= first + count ? sum : own + sum;
-    }
 }
 
 }  // namespace smx::cuda_kernels

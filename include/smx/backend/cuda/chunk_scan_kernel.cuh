@@ -33,31 +33,36 @@ template <class T> struct decay_sums {
     T const d = high[row] + low[row];
     return std::exp(d > T(0) ? T(0) : d);
   }
-  /// By the whole block, with a barrier after it. A sum depends on its own and earlier rows only.
+  /// By the first warp; they can be read after a barrier. A sum depends on its own and earlier rows only.
   __device__ void fill(T const* decay, index_t step, int rows) const {
-    int const thread = static_cast<int>(threadIdx.x), lane = thread % 32;
-    for (int i = thread; i < rows; i += tile_threads) high[i] = decay[i * step];
-    __syncthreads();
-    if (thread < 32) {
-      double before = 0;
-      for (int first = 0; first < rows; first += 32) {
-        int const i = first + lane;
-        double sum = i < rows ? static_cast<double>(high[i]) : 0;
+    constexpr int ahead = 4;
+    int const lane = static_cast<int>(threadIdx.x);
+    if (lane >= 32) return;
+    double before = 0;
+    for (int first = 0; first < rows; first += ahead * 32) {
+      T one[ahead];
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) {
+        int const i = first + k * 32 + lane;
+        one[k] = i < rows ? decay[i * step] : T(0);
+      }
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) {
+        int const i = first + k * 32 + lane;
+        double sum = static_cast<double>(one[k]);
         for (unsigned o = 1; o < 32; o *= 2) {
           double const left = __shfl_up_sync(~0u, sum, o);
           if (lane >= static_cast<int>(o)) sum += left;
         }
         sum += before;
-        if (i < rows) {
-          T const rounded = static_cast<T>(sum);
-          high[i] = rounded;
-          low[i] =
-              sum == static_cast<double>(rounded) ? T(0) : static_cast<T>(sum - static_cast<double>(rounded));
-        }
         before = __shfl_sync(~0u, sum, 31);
+        if (i >= rows) continue;
+        T const rounded = static_cast<T>(sum);
+        high[i] = rounded;
+        low[i] =
+            sum == static_cast<double>(rounded) ? T(0) : static_cast<T>(sum - static_cast<double>(rounded));
       }
     }
-    __syncthreads();
   }
 };
 
@@ -85,12 +90,14 @@ template <class P> struct scan_memory {
 };
 
 /// Slice after slice: load(s) into registers while the one before is used, store(s, buffer) into shared
-/// memory, use(s, buffer).
-template <class Load, class Store, class Use>
-__device__ void each_slice(int count, Load const& load, Store const& store, Use const& use) {
-  if (count == 0) return;
-  load(0);
-  store(0, 0);
+/// memory, use(s, buffer). prepare(), while the first is loaded, by the whole block: makes what store and use
+/// read.
+template <class Prepare, class Load, class Store, class Use>
+__device__ void each_slice(int count, Prepare const& prepare, Load const& load, Store const& store,
+                           Use const& use) {
+  if (count > 0) load(0);
+  prepare();
+  if (count > 0) store(0, 0);
   __syncthreads();
 #pragma unroll 1
   for (int s = 0; s < count; ++s) {
@@ -100,6 +107,10 @@ __device__ void each_slice(int count, Load const& load, Store const& store, Use 
     __syncthreads();
   }
 }
+/// Where there is nothing to prepare.
+struct prepared {
+  __device__ void operator()() const {}
+};
 
 /// Tiles on and below the diagonal of a chunk, by rows.
 SMX_HD constexpr int tile_pair(int row, int column) { return row * (row + 1) / 2 + column; }
@@ -124,7 +135,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   T const *const q = x.q.at(at.batch, blockIdx.z, at.first + row), *const k = x.k.at(at.batch, blockIdx.z,
                                                                                      at.first + column);
   each_slice(
-      static_cast<int>(ceil_div(d.n, tile_depth)),
+      static_cast<int>(ceil_div(d.n, tile_depth)), prepared{},
       [&](int s) {
         int const n = s * tile_depth;
         a.load(q + n, x.q.row, at.rows - row, d.n - n, x.q.packs);
@@ -159,23 +170,26 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   decay_sums<T> const c{m.by_row, m.by_row + chunks.chunk};
   T* const factor = m.by_row + 2 * chunks.chunk;
   bool const decays = x.decay.ptr != nullptr;
-  if (decays) {
-    c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
-    if (blockIdx.z == 0 && thread == 0) whole[blockIdx.x * d.heads + h] = c.from_start(at.rows - 1);
-  }
-  for (int i = thread; i < at.rows; i += tile_threads) {
-    T f = FromStart ? x.scale : T(1);
-    if (decays) f *= FromStart ? c.from_start(i) : c.between(at.rows - 1, i);
-    if (!FromStart && x.weight.ptr != nullptr) f *= *x.weight.at(at.batch, h, at.first + i);
-    factor[i] = f;
-  }
-  __syncthreads();
   typename P::template tile<along::edge, along::edge> t;
   tile_slice<P, along::edge> a, b;
   T const *const k = x.k.at(at.batch, d.group(h), at.first) + row, *const v =
                                                                        x.v.at(at.batch, h, at.first) + column;
   each_slice(
       static_cast<int>(ceil_div(at.rows, tile_depth)),
+      [&] {
+        if (decays) {
+          c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, at.rows);
+          __syncthreads();
+          if (blockIdx.z == 0 && thread == 0) whole[blockIdx.x * d.heads + h] = c.from_start(at.rows - 1);
+        }
+        for (int i = thread; i < at.rows; i += tile_threads) {
+          T f = FromStart ? x.scale : T(1);
+          if (decays) f *= FromStart ? c.from_start(i) : c.between(at.rows - 1, i);
+          if (!FromStart && x.weight.ptr != nullptr) f *= *x.weight.at(at.batch, h, at.first + i);
+          factor[i] = f;
+        }
+        __syncthreads();
+      },
       [&](int s) {
         int const l = s * tile_depth;
         a.load(k + l * x.k.row, x.k.row, at.rows - l, d.n - row, x.k.packs);
@@ -204,48 +218,60 @@ template <class T> struct scan_ends {
   index_t to_sequence, to_head, to_row;
 };
 
+/// Hands S over, (H,N,P), where a sequence goes on in another range of chunks. Two arrays: in one launch one
+/// sequence may come out of the range before, and another go on in the next.
+template <class T> struct scan_carry {
+  T const* in;
+  T* out;
+};
+
 /// S before each chunk of numbers first .. first + count - 1, in the place of its U: S = whole S + U, chunk
-/// after chunk; Backward: from the last chunk to the first. `carry` (H,N,P) hands S over where a sequence
-/// goes on in another range. Blocks: (numbers of a state, sequences from `sequence` on).
+/// after chunk; Backward: from the last chunk to the first. Bound by memory: 16 chunks are on their way at
+/// once. Blocks: (numbers of a state, sequences from `sequence` on).
 template <class T, bool Backward>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 3)
     scan_pass_states(scan_chunks chunks, index_t first, index_t count, index_t sequence, index_t sequences,
-                     scan_heads d, scan_states<T> states, T const* whole, scan_ends<T> ends, T* carry,
-                     bool all) {
-  constexpr int ahead = 8;
-  index_t const size = d.heads * d.n * d.p;
+                     scan_heads d, scan_states<T> states, T const* whole, scan_ends<T> ends,
+                     scan_carry<T> carry, bool all) {
+  constexpr int ahead = 16;
+  index_t const size = d.heads * d.n * d.p, step = (Backward ? -1 : 1) * (states.chunk + states.number),
+                next = Backward ? -d.heads : d.heads;
   for (index_t entry = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x; entry < size;
        entry += static_cast<index_t>(gridDim.x) * blockDim.x) {
     index_t const p = entry % d.p, n = entry / d.p % d.n, h = entry / d.p / d.n;
     for (index_t i = sequence + blockIdx.y; i < sequence + sequences; i += gridDim.y) {
       index_t const start = chunks.start(i), end = chunks.start(i + 1), low = start < first ? first : start,
-                    high = end < first + count ? end : first + count, steps = high - low;
+                    high = end < first + count ? end : first + count, begin = Backward ? high - 1 : low;
       bool const begins = Backward ? end <= first + count : start >= first,
                  finishes = Backward ? start >= first : end <= first + count;
-      T s = begins ? (ends.from == nullptr
-                          ? T(0)
-                          : ends.from[i * ends.from_sequence + h * ends.from_head + n * ends.from_row + p])
-                   : carry[entry];
-      for (index_t k0 = 0; k0 < steps; k0 += ahead) {
+      T s = 0;
+      if (!begins)
+        s = carry.in[entry];
+      else if (ends.from != nullptr)
+        s = ends.from[i * ends.from_sequence + h * ends.from_head + n * ends.from_row + p];
+      // the U that ends a sequence is there only where it is asked for
+      index_t const unread = all || !finishes ? 0 : 1;
+      T* own = states.at(i, begin - start, begin - first, h) + n * states.row + p;
+      T const* decay = whole == nullptr ? nullptr : whole + (begin - first) * d.heads + h;
+      for (index_t left = high - low; left > 0; left -= ahead) {
         T u[ahead], w[ahead];
 #pragma unroll
         for (int k = 0; k < ahead; ++k) {
-          index_t const number = Backward ? high - 1 - k0 - k : low + k0 + k;
-          // the U that ends a sequence is there only where it is asked for
-          bool const there = k0 + k < steps && (all || !finishes || k0 + k + 1 < steps);
-          u[k] = there ? states.at(i, number - start, number - first, h)[n * states.row + p] : T(0);
-          w[k] = there && whole != nullptr ? whole[(number - first) * d.heads + h] : T(1);
+          bool const there = k + unread < left;
+          u[k] = there ? own[k * step] : T(0);
+          w[k] = there && decay != nullptr ? decay[k * next] : T(1);
         }
 #pragma unroll
         for (int k = 0; k < ahead; ++k) {
-          if (k0 + k >= steps) break;
-          index_t const number = Backward ? high - 1 - k0 - k : low + k0 + k;
-          states.at(i, number - start, number - first, h)[n * states.row + p] = s;
+          if (k >= left) break;
+          own[k * step] = s;
           s = w[k] * s + u[k];
         }
+        own += ahead * step;
+        if (decay != nullptr) decay += ahead * next;
       }
       if (!finishes)
-        carry[entry] = s;
+        carry.out[entry] = s;
       else if (ends.to != nullptr)
         ends.to[i * ends.to_sequence + h * ends.to_head + n * ends.to_row + p] = s;
     }
@@ -274,13 +300,6 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   decay_sums<T> const c{m.by_row, m.by_row + chunks.chunk};
   T* const weight = m.by_row + 2 * chunks.chunk;
   bool const decays = x.decay.ptr != nullptr, weighted = x.weight.ptr != nullptr;
-  if (weighted)
-    for (int i = thread; i < rows; i += tile_threads) weight[i] = *x.weight.at(at.batch, h, at.first + i);
-  if (decays)
-    c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, rows);
-  else
-    __syncthreads();
-
   typename P::template tile<along::depth, along::edge> t;
   tile_slice<P, along::depth> a;
   tile_slice<P, along::edge> b;
@@ -298,6 +317,13 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
   bool no_number = false;
   each_slice(
       before + own,
+      [&] {
+        if (weighted)
+          for (int i = thread; i < rows; i += tile_threads)
+            weight[i] = *x.weight.at(at.batch, h, at.first + i);
+        if (decays) c.fill(x.decay.at(at.batch, h, at.first), x.decay.row, rows);
+        __syncthreads();
+      },
       [&](int s) {
         if (s < before) {
           int const n = s * tile_depth;
@@ -333,23 +359,28 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
           });
         t.add_product(m.left(buffer), m.right(buffer));
       });
-  bool const some = __syncthreads_or(no_number ? 1 : 0) != 0;
-  T const* const skip = x.skip == nullptr ? nullptr : x.skip + h * x.skip_head + column * x.skip_column;
-  t.for_each([&](int r, int j, T* numbers) {
-    int const l = row + r;
-    if (l >= rows) return;
-    for (int u = 0; u < width; ++u) {
-      if (column + j + u >= d.p) continue;
-      if (some)
-        for (int s = 0; s <= l; ++s) {
+  if (__syncthreads_or(no_number ? 1 : 0) != 0)
+    t.for_each([&](int r, int j, T* numbers) {
+      for (int u = 0; u < width; ++u)
+        for (int s = 0; s <= row + r && s < rows && column + j + u < d.p; ++s) {
           T const value = v[s * x.v.row + j + u];
           if (is_finite(value)) continue;
-          T const entry = decayed(triangle[s / tile_edge * tile_size + r * tile_edge + s % tile_edge], l, s);
+          T const entry =
+              decayed(triangle[s / tile_edge * tile_size + r * tile_edge + s % tile_edge], row + r, s);
           if (entry != T(0)) numbers[u] += entry * (weighted ? weight[s] * value : value);
         }
-      if (skip != nullptr) numbers[u] += skip[(j + u) * x.skip_column] * v[l * x.v.row + j + u];
+    });
+  T const* const skip = x.skip == nullptr ? nullptr : x.skip + h * x.skip_head + column * x.skip_column;
+  t.for_each([&](int r, int j, T* numbers) {
+    int const l = row + r, left = d.p - column - j;
+    if (l >= rows) return;
+    if (skip != nullptr) {
+      auto const values = load_numbers<width>(v + l * x.v.row + j, left, x.v.packs);
+#pragma unroll
+      for (int u = 0; u < width; ++u)
+        if (u < left) numbers[u] += __ldg(skip + (j + u) * x.skip_column) * values.of[u];
     }
-    store_numbers<width>(y.at(at.batch, h, at.first + l) + column + j, numbers, d.p - column - j, y.packs);
+    store_numbers<width>(y.at(at.batch, h, at.first + l) + column + j, numbers, left, y.packs);
   });
 }
 

@@ -309,6 +309,27 @@ template <class P, along L> class tile_slice {
   pack<T, size> of_[count];
 };
 
+/// `Width` numbers side by side, those of columns below `columns_left`; packs: whether they can be loaded at
+/// once.
+template <int Width, class T>
+__device__ pack<T, Width> load_numbers(T const* from, int columns_left, bool packs) {
+  constexpr int most = 16 / static_cast<int>(sizeof(T)), size = Width < most ? Width : most;
+  pack<T, Width> to{};
+  if (packs) {
+#pragma unroll
+    for (int v = 0; v < Width; v += size) {
+      if (v >= columns_left) continue;
+      auto const p = *reinterpret_cast<pack<T, size> const*>(from + v);
+#pragma unroll
+      for (int u = 0; u < size; ++u) to.of[v + u] = p.of[u];
+    }
+  } else {
+#pragma unroll
+    for (int v = 0; v < Width; ++v)
+      if (v < columns_left) to.of[v] = from[v];
+  }
+  return to;
+}
 /// Writes `width` numbers, those of columns below `columns_left`; packs: whether they can be stored at once.
 template <int Width, class T>
 __device__ void store_numbers(T* to, T const* numbers, int columns_left, bool packs) {

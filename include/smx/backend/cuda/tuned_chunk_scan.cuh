@@ -130,6 +130,22 @@ template <class T, class S> struct segment_memory {
   }
 };
 
+/// What segments hand over, in turn.
+template <class T, class S> class carries {
+ public:
+  template <class B>
+  carries(B& be, work<T, S> const& d) : all_(be.template scratch<T>(extents<4>{2, d.heads, d.n, d.p})) {}
+  cuda_kernels::scan_carry<T> next() {
+    turn_ = 1 - turn_;
+    return {detail::advance(all_.ptr, (1 - turn_) * all_.str[0]),
+            detail::advance(all_.ptr, turn_ * all_.str[0])};
+  }
+
+ private:
+  view<T, 4, S> all_;  // (2,H,N,P)
+  index_t turn_ = 0;
+};
+
 /// Chunks that are taken at once, and the sequences that they belong to. An empty sequence belongs to the
 /// segment of the chunk that it stands before, or to the last one.
 struct segment {
@@ -217,7 +233,8 @@ template <class B, class T, class S> struct launches {
   }
   template <bool Backward>
   void pass(segment const& s, cuda_kernels::scan_states<T> const& states, view<T, 2, S> whole, bool decays,
-            cuda_kernels::scan_ends<T> const& ends, view<T, 3, S> carry, bool all) const {
+            cuda_kernels::scan_ends<T> const& ends, cuda_kernels::scan_carry<T> const& carry,
+            bool all) const {
     be.kernel("chunk_scan_pass", {2 * numbers(s.count), 2 * numbers(s.count) * sizeof(T)},
               [&](cuda_launcher const& on) {
                 index_t const size = d.heads * d.n * d.p;
@@ -225,7 +242,7 @@ template <class B, class T, class S> struct launches {
                     {dim3(cuda_kernels::blocks_for(size, 256), blocks(std::min<index_t>(s.sequences, 65535))),
                      dim3(256)},
                     cuda_kernels::scan_pass_states<T, Backward>, d.places(table), s.first, s.count,
-                    s.sequence, s.sequences, d.sizes(), states, decays ? whole.ptr : nullptr, ends, carry.ptr,
+                    s.sequence, s.sequences, d.sizes(), states, decays ? whole.ptr : nullptr, ends, carry,
                     all);
               });
   }
@@ -267,14 +284,12 @@ void step(B& be, work<T, S> const& d, chunk_scan_forward_call<T, S> const& c) {
   be.kernel("chunk_scan_step", {5 * size, 2 * size * sizeof(T)}, [&](cuda_launcher const& on) {
     constexpr int pack = 16 / static_cast<int>(sizeof(T));
     auto const start = [&]<int W>(std::integral_constant<int, W>) {
-      index_t const columns = cuda_kernels::ceil_div(d.p, W);
-      int across = 1;
-      while (across < 32 && across < columns) across *= 2;
-      on.launch({dim3(cuda_kernels::blocks_for(columns, across), launches<B, T, S>::blocks(d.heads),
-                      launches<B, T, S>::blocks(std::min<index_t>(d.batch, 65535))),
-                 dim3(cuda_kernels::step_threads)},
-                cuda_kernels::scan_step<T, W>, across, d.sizes(), d.batch, d.inputs(),
-                ends_of<T>(c.x.initial, c.final), rows_of(c.y));
+      on.launch(
+          {dim3(cuda_kernels::blocks_for(d.p, cuda_kernels::step_columns), launches<B, T, S>::blocks(d.heads),
+                launches<B, T, S>::blocks(std::min<index_t>(d.batch, 65535))),
+           dim3(cuda_kernels::step_threads)},
+          cuda_kernels::scan_step<T, W>, d.sizes(), d.batch, d.inputs(), ends_of<T>(c.x.initial, c.final),
+          rows_of(c.y));
     };
     if (moves_packs(c.x.v) && moves_packs(c.y) && moves_packs(c.final) &&
         (c.x.initial.size() == 0 || moves_packs(c.x.initial)))
@@ -304,7 +319,7 @@ bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
   bool const follow = d.chunks_follow(), passes = keep || taped || c.x.initial.size() != 0 || follow;
   auto frame = be.scope();
   auto const table = place_table(be, d);
-  auto const carry = be.template scratch<T>(extents<3>{d.heads, d.n, d.p});
+  carries<T, S> carry(be, d);
   each_segment<false>(be, d, passes && !taped,
                       [&](auto& sub, segment const& s, segment_memory<T, S> const& m) {
                         launches<std::remove_reference_t<decltype(sub)>, T, S> const run{sub, d, table};
@@ -313,7 +328,7 @@ bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
                         if (keep || follow) run.template states<false>(s, d.inputs(), states, m.whole, keep);
                         if (passes)
                           run.template pass<false>(s, states, m.whole, c.x.log_decay.size() != 0,
-                                                   ends_of<T>(c.x.initial, c.final), carry, keep);
+                                                   ends_of<T>(c.x.initial, c.final), carry.next(), keep);
                         run.outputs(s, reading(states), m.products, c.y);
                       });
   return true;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include <smx/backend/cuda/chunk_scan_backward_kernel.cuh>
+#include <smx/backend/cuda/chunk_scan_finish_kernel.cuh>
 #include <smx/backend/cuda/tuned_chunk_scan.cuh>
 
 namespace smx {
@@ -183,7 +184,7 @@ bool smx_tuned(B& be, chunk_scan_backward_call<T, S> const& c) {
              decays = x.log_decay.size() != 0;
   auto frame = be.scope();
   auto const table = place_table(be, d);
-  auto const carry = be.template scratch<T>(extents<3>{d.heads, d.n, d.p});
+  carries<T, S> carry(be, d), back(be, d);
   auto before = view<T, 4, S>{};  // (chunks,H,N,P)
   if (!taped) {
     before = be.template scratch<T>(extents<4>{d.chunks(), d.heads, d.n, d.p});
@@ -195,35 +196,36 @@ bool smx_tuned(B& be, chunk_scan_backward_call<T, S> const& c) {
                auto const states = from_chunk<T>(before, first);
                if (d.chunks_follow()) run.template states<false>(s, d.inputs(), states, whole, false);
                run.template pass<false>(s, states, whole, decays, ends_of<T>(x.initial, view<T, 4, S>{}),
-                                        carry, false);
+                                        carry.next(), false);
              });
   }
   index_t const all = d.chunks();
-  be.tiles(
-      all, segment_memory<T, S>::bytes(d, true) + backward_memory<T, S>::bytes(d, parts.count),
-      [&](auto& sub, index_t first, index_t count) {
-        using sub_backend = std::remove_reference_t<decltype(sub)>;
-        segment const s = segment_of(d, all - first - count, count, all);
-        segment_memory<T, S> const m(sub, d, count, true);
-        backward_memory<T, S> const z(sub, d, parts.count, count);
-        launches<sub_backend, T, S> const run{sub, d, table};
-        auto const g = numbered_states<T>(m.states);
-        auto const states = taped ? tape_states<T const>(c.states) : from_chunk<T const>(before, s.first);
-        bool const initial = c.dx.initial.size() != 0;
-        auto of_starts = d.inputs();
-        of_starts.k = of_starts.q, of_starts.v = rows_of(c.dy);
-        run.products(s, m.products);
-        if (initial || d.chunks_follow()) run.template states<true>(s, of_starts, g, m.whole, initial);
-        run.template pass<true>(s, g, m.whole, decays, ends_of<T>(c.final, c.dx.initial), carry, initial);
-        backward_launches<sub_backend, T, S> const last{sub, d, table, c, s, m, z, parts};
-        last.values(reading(g));
-        last.triangles();
-        last.keys(states, reading(g));
-        last.template finish_keys<false>();
-        last.template finish_keys<true>();
-        if (decays || x.weight.size() != 0) last.finish_rows(states, reading(g));
-        if (x.skip.size() != 0) last.finish_skip();
-      });
+  be.tiles(all, segment_memory<T, S>::bytes(d, true) + backward_memory<T, S>::bytes(d, parts.count),
+           [&](auto& sub, index_t first, index_t count) {
+             using sub_backend = std::remove_reference_t<decltype(sub)>;
+             segment const s = segment_of(d, all - first - count, count, all);
+             segment_memory<T, S> const m(sub, d, count, true);
+             backward_memory<T, S> const z(sub, d, parts.count, count);
+             launches<sub_backend, T, S> const run{sub, d, table};
+             auto const g = numbered_states<T>(m.states);
+             auto const states =
+                 taped ? tape_states<T const>(c.states) : from_chunk<T const>(before, s.first);
+             bool const initial = c.dx.initial.size() != 0;
+             auto of_starts = d.inputs();
+             of_starts.k = of_starts.q, of_starts.v = rows_of(c.dy);
+             run.products(s, m.products);
+             if (initial || d.chunks_follow()) run.template states<true>(s, of_starts, g, m.whole, initial);
+             run.template pass<true>(s, g, m.whole, decays, ends_of<T>(c.final, c.dx.initial), back.next(),
+                                     initial);
+             backward_launches<sub_backend, T, S> const last{sub, d, table, c, s, m, z, parts};
+             last.values(reading(g));
+             last.triangles();
+             last.keys(states, reading(g));
+             last.template finish_keys<false>();
+             last.template finish_keys<true>();
+             if (decays || x.weight.size() != 0) last.finish_rows(states, reading(g));
+             if (x.skip.size() != 0) last.finish_skip();
+           });
   return true;
 }
 
