@@ -56,7 +56,8 @@ template <class T> struct convolution_job {
   index_t summed = 1;  ///< batch entries of `from` that are added up
   tap_signals<T> taps;
   // products
-  complex_signals<T> lags;  ///< holds spectra w; z conj(w) is put there
+  complex_signals<T const> other;  ///< spectra w: z conj(w) goes to lags, which may be there
+  complex_signals<T> lags;
   complex_signals<T const> spectrum;
   bool conjugate = false;
   // the sinks

@@ -144,12 +144,10 @@ __device__ __forceinline__ void multiply_spectra(convolution_job<T> const& job, 
   constexpr int E = K::per_thread;
   if (s.exists) {
     if (job.lags.ptr != nullptr) {
+      auto other = walk_of<K>(job.other, s, thread);
       auto lag = walk_of<K>(job.lags, s, thread);
 #pragma unroll
-      for (int i = 0; i < E; ++i) {
-        complex_pair<T>& w = lag.next();
-        w = product_conjugate(z[i], w);
-      }
+      for (int i = 0; i < E; ++i) lag.next() = product_conjugate(z[i], other.next());
     }
     if (job.spectrum.ptr != nullptr) {
       auto entry = walk_of<K>(job.spectrum, s, thread);

@@ -60,7 +60,7 @@ template <class B, class T> class convolution_program {
       job.to = spectra(storage.ptr, all, true);
       return whole(be, "convolution_spectrum", job, across, all);
     }
-    each_range(across, 1, false, [&](range const& r) {
+    each_range(across, 1, 0, [&](range const& r) {
       auto frame = be.scope();
       T* const scratch = be.template scratch<T>(extents<1>{scratch_size(r)}).ptr;
       convolution_job<T> first = job, second = job;
@@ -87,7 +87,7 @@ template <class B, class T> class convolution_program {
       job.spectrum = spectra(storage.ptr, all, true);
       return whole(be, "convolution", job, across, all);
     }
-    each_range(across, batch, false, [&](range const& r) {
+    each_range(across, batch, 0, [&](range const& r) {
       auto frame = be.scope();
       T* const scratch = be.template scratch<T>(extents<1>{scratch_size(r)}).ptr;
       analyse_columns(be, storage.ptr, across, r, x.ext[1], x, pre, scratch);
@@ -111,15 +111,18 @@ template <class B, class T> class convolution_program {
     if (x.size() == 0) return;
     expects_pairs(storage.ptr);
     bool const across = channels_are_neighbours(x), one = one_part(across);
-    index_t const heads = x.ext[1];
-    each_range(across, x.ext[0] * heads, true, [&](range const& all) {
+    bool const gated = d.post.ext[3] != 0;
+    index_t const heads = x.ext[1], buffers = 1 + (gated ? 1 : 0) + (one ? 0 : 1);
+    each_range(across, x.ext[0] * heads, buffers, [&](range const& all) {
       auto frame = be.scope();
-      T* const w = be.template scratch<T>(extents<1>{scratch_size(all)}).ptr;
+      auto const take = [&] { return be.template scratch<T>(extents<1>{scratch_size(all)}).ptr; };
+      T* const w = take();
+      T* const lags = gated ? take() : w;
       if (one)
-        backward_whole(be, storage.ptr, across, all, heads, x, pre, post, dy, d, w);
+        backward_whole(be, storage.ptr, across, all, heads, x, pre, post, dy, d, w, lags);
       else
-        backward_parts(be, storage.ptr, across, all, heads, x, pre, post, dy, d, w);
-      add_lags(be, d, w, all, lags_of(w, across, all));
+        backward_parts(be, storage.ptr, across, all, heads, x, pre, post, dy, d, w, lags, take());
+      add_lags(be, d, lags, all, scratch(lags, across && !one, all));
     });
   }
 
@@ -141,15 +144,15 @@ template <class B, class T> class convolution_program {
   index_t spectra_start() const { return ceil_div(2 * tables_.start(root_tables::most), 64) * 64; }
   index_t scratch_size(range const& r) const { return 2 * split_.points * r.count * r.entries; }
 
-  /// f(range) for slabs: as many batch entries as fit, or all, and as many channels, in eights where they are
-  /// neighbours.
-  template <class F> void each_range(bool across, index_t batch, bool whole_batch, F const& f) const {
-    index_t const bytes = 2 * split_.points * static_cast<index_t>(sizeof(T)),
+  /// f(range) for slabs: as many channels as fit, in eights where they are neighbours, of as many batch
+  /// entries as fit, or of all where `buffers` for a whole batch are needed.
+  template <class F> void each_range(bool across, index_t batch, index_t buffers, F const& f) const {
+    index_t const bytes = 2 * split_.points * static_cast<index_t>(sizeof(T)) * std::max(buffers, index_t{1}),
                   fit = std::max(index_t{1}, static_cast<index_t>(limits_.slab_bytes) / bytes);
     index_t const unit = across ? std::min(index_t{8}, shape_.channels) : 1;
     index_t count = std::clamp(fit / batch / unit * unit, unit, shape_.channels);
     count = std::min(count, (index_t{1} << 31) / split_.points);
-    index_t const entries = whole_batch ? batch : std::clamp(fit / count, index_t{1}, batch);
+    index_t const entries = buffers > 0 ? batch : std::clamp(fit / count, index_t{1}, batch);
     for (index_t c = 0; c < shape_.channels; c += count)
       for (index_t b = 0; b < batch; b += entries)
         f(range{c, std::min(count, shape_.channels - c), b, std::min(entries, batch - b)});
@@ -209,9 +212,6 @@ template <class B, class T> class convolution_program {
     v.column = v.position * split_.leaf;
     return v;
   }
-  complex_signals<T> lags_of(T* w, bool across, range const& r) const {
-    return scratch(w, across && !one_part(across), r);
-  }
   static complex_signals<T const> as_source(complex_signals<T> const& v) {
     return {v.ptr, v.batch, v.channel, v.column, v.position, v.folded, v.fold};
   }
@@ -249,7 +249,7 @@ template <class B, class T> class convolution_program {
         flops, static_cast<double>(sizeof(T)) *
                    (entries * (there(job.x) + there(job.gate) + there(job.y[0]) + there(job.y[1]) +
                                there(job.y_gate[0]) + there(job.y_gate[1])) +
-                    pairs * (there(job.from) + there(job.to) + 2 * there(job.lags)) +
+                    pairs * (static_cast<double>(job.summed) * there(job.from) + there(job.to) + there(job.other) + there(job.lags)) +
                     spectrum * there(job.spectrum))};
     be.kernel(name, cost, [&](cuda_launcher const& on) { launch_tiles<T>(on, points, across, job, rows); });
   }
@@ -279,69 +279,73 @@ template <class B, class T> class convolution_program {
   }
 
   void backward_whole(B& be, T const* storage, bool across, range const& r, index_t heads, read<4> x,
-                      read<4> pre, read<4> post, read<4> dy, gradients const& d, T* w) const {
-    complex_signals<T> const spectra_of_w = scratch(w, false, r);
-    convolution_job<T> analyse = job_for(storage, r, heads), gate = analyse, adjoint = analyse,
-                       back = analyse;
+                      read<4> pre, read<4> post, read<4> dy, gradients const& d, T* w, T* lags) const {
+    complex_signals<T> const of_w = scratch(w, false, r), of_lags = scratch(lags, false, r);
+    convolution_job<T> const job = job_for(storage, r, heads);
+    convolution_job<T> analyse = job, adjoint = job, gate = job, back = job;
     analyse.x = signals(x, r.first), analyse.gate = signals(pre, r.first);
-    analyse.to = spectra_of_w;
+    analyse.to = of_w;
     analyse.last = 0;
     whole(be, "convolution_spectra", analyse, across, r);
+
+    adjoint.x = signals(dy, r.first), adjoint.gate = signals(post, r.first);
+    adjoint.other = as_source(of_w), adjoint.lags = of_lags;
+    adjoint.spectrum = spectra(storage, r, true);
+    adjoint.conjugate = true;
+    deliver(adjoint, r, d.x, pre, d.pre, x);
+    whole(be, "convolution_adjoint", adjoint, across, r);
+
     if (d.post.ext[3] != 0) {
-      gate.from = as_source(spectra_of_w);
+      gate.from = as_source(of_w);
       gate.spectrum = spectra(storage, r, true);
       gate.first = 1;
       deliver(gate, r, d.post, dy, {}, {});
       whole(be, "convolution_dpost", gate, across, r);
     }
-    adjoint.x = signals(dy, r.first), adjoint.gate = signals(post, r.first);
-    adjoint.lags = spectra_of_w;
-    adjoint.spectrum = spectra(storage, r, true);
-    adjoint.conjugate = true;
-    deliver(adjoint, r, d.x, pre, d.pre, x);
-    whole(be, "convolution_adjoint", adjoint, across, r);
-    back.from = as_source(spectra_of_w);
-    back.to = spectra_of_w;
+    back.from = as_source(of_lags);
+    back.to = of_lags;
     sum_batch(back);
     whole(be, "convolution_lags", back, false, one_entry(r));
   }
 
   void backward_parts(B& be, T const* storage, bool across, range const& r, index_t heads, read<4> x,
-                      read<4> pre, read<4> post, read<4> dy, gradients const& d, T* w) const {
-    T* const dc = be.template scratch<T>(extents<1>{scratch_size(r)}).ptr;
-    convolution_job<T> spectra_of_w = job_for(storage, r, heads), gate = spectra_of_w, adjoint = spectra_of_w,
-                       back = spectra_of_w;
+                      read<4> pre, read<4> post, read<4> dy, gradients const& d, T* w, T* lags, T* dc) const {
+    complex_signals<T> const of_w = leaves(w, across, r), of_lags = leaves(lags, across, r),
+                             of_dc = leaves(dc, across, r);
+    convolution_job<T> const job = job_for(storage, r, heads);
+    convolution_job<T> analyse = job, adjoint = job, gate = job, back = job;
     analyse_columns(be, storage, across, r, heads, x, pre, w);
-    spectra_of_w.from = as_source(leaves(w, across, r));
-    spectra_of_w.to = leaves(w, across, r);
-    spectra_of_w.last = 0;
-    second_part(be, "convolution_spectra", spectra_of_w, across, r);
-    if (d.post.ext[3] != 0) {
-      gate.from = as_source(leaves(w, across, r));
-      gate.spectrum = spectra(storage, r, false);
-      gate.to = leaves(dc, across, r);
-      gate.first = 1;
-      second_part(be, "convolution_dpost", gate, across, r);
-      synthesise_columns(be, storage, across, r, heads, dc, d.post, dy, {}, {});
-    }
+    analyse.from = as_source(of_w);
+    analyse.to = of_w;
+    analyse.last = 0;
+    second_part(be, "convolution_spectra", analyse, across, r);
+
     analyse_columns(be, storage, across, r, heads, dy, post, dc);
-    adjoint.from = as_source(leaves(dc, across, r));
-    adjoint.to = leaves(dc, across, r);
-    adjoint.lags = leaves(w, across, r);
+    adjoint.from = as_source(of_dc);
+    adjoint.to = of_dc;
+    adjoint.other = as_source(of_w), adjoint.lags = of_lags;
     adjoint.spectrum = spectra(storage, r, false);
     adjoint.conjugate = true;
     second_part(be, "convolution_adjoint", adjoint, across, r);
     synthesise_columns(be, storage, across, r, heads, dc, d.x, pre, d.pre, x);
 
-    back.from = as_source(leaves(w, across, r));
-    back.to = leaves(w, across, r);
+    if (d.post.ext[3] != 0) {
+      gate.from = as_source(of_w);
+      gate.spectrum = spectra(storage, r, false);
+      gate.to = of_dc;
+      gate.first = 1;
+      second_part(be, "convolution_dpost", gate, across, r);
+      synthesise_columns(be, storage, across, r, heads, dc, d.post, dy, {}, {});
+    }
+    back.from = as_source(of_lags);
+    back.to = of_lags;
     sum_batch(back);
     second_part(be, "convolution_lags", back, across, one_entry(r));
-    convolution_job<T> lags = job_for(storage, one_entry(r), 1);
-    lags.from = as_source(columns(w, across, r));
-    lags.to = columns(w, across, r);
-    lags.first = 1;
-    first_part(be, "convolution_lags_columns", lags, across, one_entry(r));
+    convolution_job<T> columns_back = job_for(storage, one_entry(r), 1);
+    columns_back.from = as_source(columns(lags, across, r));
+    columns_back.to = columns(lags, across, r);
+    columns_back.first = 1;
+    first_part(be, "convolution_lags_columns", columns_back, across, one_entry(r));
   }
 
   static range one_entry(range r) {
