@@ -246,7 +246,7 @@ template <class T> verdict holds(sizes const& s, convolution_limits const& limit
   convolution_shape const shape{s.length, s.channels, s.taps, s.kind, false};
   cuda_backend device;
   convolution_program<cuda_backend, T> const program(shape, limits);
-  if (!program.takes(s.batch * s.heads)) return text("not taken");
+  if (!program.takes()) return text("not taken");
   tensor<T, 1, device_space> storage(device_memory(), {program.storage_size()});
   testing::mirror<device_space> mirror;
   auto const each = [&](auto const& f) {
@@ -346,13 +346,13 @@ template <class T> void two_parts(test::reporter& report) {
   }
 }
 
-/// The first length that one block does not transform, the longest that it does, and one with columns of 64.
+/// Around the longest lengths that one block transforms, in one part or in halves, and one with columns
+/// of 64.
 template <class T> void long_sequences(test::reporter& report) {
   convolution_limits const limits = cuda_kernels::limits_of<T>();
   for (layout how : {layout::contiguous, layout::channel_major})
-    for (index_t length : {4097, 8193, 16384, 16385, 65537}) {
-      sizes s{convolution_kind::bidirectional,   1,      1,    length,
-              how == layout::contiguous ? 2 : 1, length, true, false};
+    for (index_t length : {4097, 8192, 8193, 16384, 16385, 32768, 32769, 65537}) {
+      sizes s{convolution_kind::bidirectional, 1, length < 32768 ? 2 : 1, length, 2, length, true, true};
       s.in = s.out = how;
       check<T>(report, s, limits, length < 9000);
     }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <smx/backend/cuda/backend.cuh>
+#include <smx/backend/cuda/convolution/halves.cuh>
 #include <smx/backend/cuda/convolution/kernel.cuh>
 
 namespace smx::cuda_kernels {
@@ -26,7 +27,7 @@ struct root_table {
 
 /// Entry i of several tables, one after the other: see convolution_tile::table.
 struct root_tables {
-  static constexpr int most = 3;
+  static constexpr int most = 4;
   root_table of[most];
 
   constexpr index_t start(int which) const {
@@ -118,6 +119,29 @@ void launch_tiles(cuda_launcher const& on, index_t points, bool across, convolut
       launch_tiles<typename convolution_tile_for<T, N, true>::type>(on, job, rows);
     else
       launch_tiles<typename convolution_tile_for<T, N, false>::type>(on, job, rows);
+  });
+}
+
+/// f(integral_constant<int, m>) where transforms of `points` = 2 m points run one factor after the other;
+/// whether they do.
+template <class T, class F> bool with_halves(index_t points, F const& f) {
+  if constexpr (sizeof(T) == 4) {
+    if (points == 16384) return f(std::integral_constant<int, 8192>{}), true;
+    if (points == 32768) return f(std::integral_constant<int, 16384>{}), true;
+  }
+  return false;
+}
+template <class T> bool has_halves(index_t points) {
+  return with_halves<T>(points, [](auto) {});
+}
+
+/// Runs `job` so.
+template <class T> void launch_halves(cuda_launcher const& on, index_t points, convolution_job<T> job) {
+  job.tiles = job.lanes;
+  with_halves<T>(points, [&]<int N>(std::integral_constant<int, N>) {
+    using K = typename convolution_tile_for<T, N, false>::type;
+    on.launch({dim3(job.lanes * job.batch), dim3(K::threads), convolution_halves<K>::shared_bytes},
+              convolve_halves<K, T>, job);
   });
 }
 

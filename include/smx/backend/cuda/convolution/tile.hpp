@@ -130,10 +130,11 @@ struct convolution_limits {
   index_t along = 16384;  ///< points, positions being neighbours
   index_t leaf = 4096;    ///< points of the second part of a larger transform
   std::size_t slab_bytes = std::size_t{64} << 20;
+  index_t halves = 32768;  ///< points, positions being neighbours, forward: one factor after the other
 };
 template <class T> constexpr convolution_limits limits_of() {
   convolution_limits l;
-  if (sizeof(T) > 4) l.along = 4096;
+  if (sizeof(T) > 4) l.along = 4096, l.halves = 0;
   return l;
 }
 
