@@ -3,10 +3,11 @@
 /// exp(pi i / 4), one factor after the other.
 ///
 /// x mod (t^m -+ r) = low +- r high; from the results z, z': y_low = Re(z + z'), y_high = Re((z - z') conj
-/// r), the halves being part of the kernel's spectrum. z waits in shared memory (8 m bytes for f32);
-/// exchanges move real and imaginary parts one after the other, in 4 m bytes. So 16384 points take 97 KiB,
-/// and two blocks share an SM: one's memory time is the other's arithmetic; 32768 points take 194 KiB, and a
-/// transform of two parts would move three times the bytes. x is read twice, the second time from L2.
+/// r), the halves being part of the kernel's spectrum. z waits in shared memory (8 bytes a point of it for
+/// f32); exchanges move real and imaginary parts one after the other, in 4 bytes a point. So one channel of
+/// 16384 points, or four of 4096, take 99 KiB, and two blocks share an SM: one's memory time is the other's
+/// arithmetic. 32768 points, or four times 8192, take 198 KiB; a transform of two parts would move three
+/// times the bytes. x is read twice, the second time from L2.
 #pragma once
 
 #include <smx/backend/cuda/convolution/kernel.cuh>
@@ -16,8 +17,7 @@ namespace smx::cuda_kernels {
 template <class K> struct convolution_halves {
   using T = typename K::scalar;
   static constexpr std::size_t shared_bytes =
-      sizeof(T) *
-      (6 * K::turns + 2 * static_cast<std::size_t>(K::points) + static_cast<std::size_t>(K::padded));
+      sizeof(T) * (6 * K::turns + static_cast<std::size_t>(2 * K::points + K::padded) * K::lanes * K::groups);
   /// Two, of which each has half of 227 KiB, unless registers do for one only.
   static constexpr int min_blocks = shared_bytes <= (std::size_t{112} << 10) && (K::min_blocks) >= 2 ? 2 : 1;
 };
@@ -30,6 +30,7 @@ __device__ __forceinline__ void load_factor(convolution_job<T> const& job, signa
   T const root = sign * static_cast<T>(cosine_of_sixteenth(4));
 #pragma unroll
   for (int i = 0; i < E; ++i) z[i] = {0, 0};
+  if (!s.exists) return;
 #pragma unroll
   for (int high = 0; high < 2; ++high) {
     index_t const n = thread + high * K::points;
@@ -56,22 +57,23 @@ __device__ __forceinline__ void load_factor(convolution_job<T> const& job, signa
   }
 }
 
-/// y = gate conv(gate x) by transforms of 2 K::points points; one signal a block.
+/// y = gate conv(gate x) by transforms of 2 K::points points.
 template <class K, class T>
 __global__ void __launch_bounds__(K::threads, convolution_halves<K>::min_blocks)
     convolve_halves(convolution_job<T> const job) {
   constexpr int E = K::per_thread, threads = K::threads_a_signal;
-  static_assert(K::lanes == 1 && K::groups == 1 && K::levels + 1 < static_cast<int>(K::turns));
+  static_assert(K::groups == 1 && K::levels < static_cast<int>(K::turns));
   auto* const turns = shared_memory<complex_pair<T>>();
   complex_pair<T>* const kept = turns + 3 * K::turns;
-  complex_pair<T>* const shared = kept + K::points;
-  tile_place const at{static_cast<int>(threadIdx.x), 0, 0};
+  complex_pair<T>* const shared = kept + K::points * K::lanes;
+  int const own = static_cast<int>(threadIdx.x);  // what this thread keeps, and the next E - 1 steps
+  tile_place const at{own / K::lanes, own % K::lanes, 0};
   unsigned row;
   signal_place const s = place_of_signal<K>(job, at, row);
-  if (at.thread <= K::levels)
+  if (own <= K::levels)
     for (unsigned factor = 0; factor < 3; ++factor)
       turns[factor * K::turns + threadIdx.x] =
-          factor == 2 ? complex_pair<T>{1, 0} : root_of_unity<T>(1 + 4 * factor, 8u << at.thread);
+          factor == 2 ? complex_pair<T>{1, 0} : root_of_unity<T>(1 + 4 * factor, 8u << own);
   expect_spectrum<K>(job, s, at.thread, 2 * K::points);
   __syncthreads();
 
@@ -81,13 +83,14 @@ __global__ void __launch_bounds__(K::threads, convolution_halves<K>::min_blocks)
     int const factor = pass / 2;
     bool const back = pass % 2 == 1;
     if (back) {
-      complex_signals<T const> spectrum = job.spectrum;
-      spectrum.ptr += 2 * factor * spectrum.column;
-      auto entry = walk_of<K>(spectrum, s, at.thread);
+      if (s.exists) {
+        auto entry = walk_of<K>(job.spectrum, s, at.thread);
+        entry.at += factor * job.spectrum.column;
 #pragma unroll
-      for (int i = 0; i < E; ++i) {
-        complex_pair<T> const v = product(z[i], entry.next());
-        z[i] = {v.re, -v.im};
+        for (int i = 0; i < E; ++i) {
+          complex_pair<T> const v = product(z[i], entry.next());
+          z[i] = {v.re, -v.im};
+        }
       }
     } else {
       load_factor<K>(job, s, at.thread, factor == 0 ? T(1) : T(-1), z);
@@ -101,14 +104,15 @@ __global__ void __launch_bounds__(K::threads, convolution_halves<K>::min_blocks)
                                  turns + factor * static_cast<int>(K::turns));
     if (factor == 0) {
 #pragma unroll
-      for (int i = 0; i < E; ++i) kept[at.thread + i * threads] = z[i];
+      for (int i = 0; i < E; ++i) kept[own + i * K::threads] = z[i];
     }
   }
 
+  if (!s.exists) return;
   T const root = static_cast<T>(cosine_of_sixteenth(4));
 #pragma unroll
   for (int i = 0; i < E; ++i) {
-    complex_pair<T> const first = kept[at.thread + i * threads];
+    complex_pair<T> const first = kept[own + i * K::threads];
     z[i] = {first.re + z[i].re, root * ((first.re - z[i].re) + (first.im - z[i].im))};
   }
 #pragma unroll

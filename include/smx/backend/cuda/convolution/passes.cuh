@@ -2,9 +2,9 @@
 /// \file  What the programs of long convolutions share: where things lie in prepared storage and scratch,
 /// slabs, and the launches.
 ///
-/// Prepared storage: tables of roots, then the kernels' spectra over M, (D,nodes,leaf) complex: residue J of
-/// channel d at (d, J mod nodes, J / nodes), so that transforms of one part, of halves and of two parts read
-/// the same.
+/// Prepared storage: tables of roots, then the kernels' spectra over M, (D,I,M/I) complex: residue J of
+/// channel d at (d, J mod I, J / I), so that transforms of one part, of halves and of two parts (I nodes)
+/// read the same.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ template <class T> class convolution_passes {
     bool const one = points <= std::max(limits.across, limits.along);
     tables_.of[0] = one ? table_of<T>(points) : root_table{};
     if (split_.nodes > 1) tables_.of[1] = table_of<T>(split_.leaf), tables_.of[2] = table_of<T>(split_.nodes);
-    if (in_halves(false)) tables_.of[3] = table_of<T>(points / 2);
+    if (in_halves(true) || in_halves(false)) tables_.of[3] = table_of<T>(points / 2);
   }
 
   /// Whether there are transforms of this size. It is the shape's alone: storage and all that reads it agree.
@@ -38,11 +38,13 @@ template <class T> class convolution_passes {
   };
 
   bool one_part(bool across) const { return split_.points <= (across ? limits_.across : limits_.along); }
-  /// Whether forward takes the two factors of t^(2m) - i one after the other; spectra are stored for more
-  /// parts.
+  /// Whether forward takes the two factors of t^(2m) - i one after the other.
   bool in_halves(bool across) const {
-    return !across && split_.points <= limits_.halves && split_.nodes > 1 && has_halves<T>(split_.points);
+    return split_.points <= (across ? limits_.halves_across : limits_.halves_along) &&
+           has_halves<T>(split_.points, across);
   }
+  /// I of the stored spectra; 4 where one part and halves read them.
+  index_t interleaved() const { return split_.nodes > 1 ? split_.nodes : split_.points >= 4096 ? 4 : 1; }
   template <class V> static bool channels_are_neighbours(V const& x) {
     auto const size = [](index_t n) { return n < 0 ? -n : n; };
     return x.ext[3] > 1 && (x.ext[2] == 1 || size(x.str[3]) < size(x.str[2]));
@@ -105,8 +107,8 @@ template <class T> class convolution_passes {
     v.channel = split_.points;
     v.column = whole ? 0 : split_.leaf;
     v.position = 1;
-    v.folded = split_.leaf;
-    v.fold = whole ? log2_of(split_.nodes) : 0;
+    v.folded = split_.points / interleaved();
+    v.fold = whole ? log2_of(interleaved()) : 0;
     v.there = true;
     return v;
   }
@@ -141,14 +143,14 @@ template <class T> class convolution_passes {
     job.fast = job.lanes = static_cast<unsigned>(r.count);
     run(be, name, job, split_.points, across, 1, r);
   }
-  template <class B> void halves(B& be, convolution_job<T> job, range const& r) const {
+  template <class B> void halves(B& be, convolution_job<T> job, bool across, range const& r) const {
     job.table = smx::detail::advance(job.table, 2 * tables_.start(3));
     job.fast = job.lanes = static_cast<unsigned>(r.count);
     job.spectrum.column = job.spectrum.folded;  // from factor to factor
     job.spectrum.folded *= 2;
     --job.spectrum.fold;
     be.kernel("convolution", cost_of(job, split_.points, r),
-              [&](cuda_launcher const& on) { launch_halves<T>(on, split_.points, job); });
+              [&](cuda_launcher const& on) { launch_halves<T>(on, split_.points, across, job); });
   }
   /// The columns of a transform of two parts: every lane is one, whatever its channel.
   template <class B>

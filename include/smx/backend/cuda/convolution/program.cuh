@@ -78,7 +78,7 @@ template <class B, class T> class convolution_program {
         deliver(job, r, y, post, {}, {});
         job.spectrum = with_.spectra(storage.ptr, r, true);
         if (with_.in_halves(across))
-          with_.halves(be, job, r);
+          with_.halves(be, job, across, r);
         else
           with_.whole(be, "convolution", job, across, r);
       });
