@@ -246,7 +246,7 @@ template <class T> verdict holds(sizes const& s, convolution_limits const& limit
   convolution_shape const shape{s.length, s.channels, s.taps, s.kind, false};
   cuda_backend device;
   convolution_program<cuda_backend, T> const program(shape, limits);
-  if (!program.takes(s.batch * s.heads)) return text("not taken");
+  if (!program.takes()) return text("not taken");
   tensor<T, 1, device_space> storage(device_memory(), {program.storage_size()});
   testing::mirror<device_space> mirror;
   auto const each = [&](auto const& f) {
@@ -301,11 +301,17 @@ template <class T> void one_part(test::reporter& report) {
           check<T>(report, s, limits);
         }
   for (layout how : {layout::contiguous, layout::channel_major})
-    for (index_t length : {1000, 1024, 1025, 2048, 2049, 4096}) {
+    for (index_t length : {1000, 1024, 1025, 2048, 2049, 4095, 4096}) {
       sizes s{convolution_kind::bidirectional, 2, 1, length, 9, length - 1, true, true};
       s.in = s.out = how;
       check<T>(report, s, limits, length < 2000);
     }
+  convolution_limits no_halves = limits;
+  no_halves.halves_across = no_halves.halves_along = 0;
+  check<T>(report, {convolution_kind::causal, 2, 1, 4096, 9, 4096, true, true}, no_halves, false);
+  sizes s{convolution_kind::causal, 2, 1, 16384, 1, 16384, true, true};
+  s.in = s.out = layout::channel_major;
+  check<T>(report, s, no_halves, false);
 }
 
 /// Strides of every kind, one array's another than the others'.
@@ -313,7 +319,7 @@ template <class T> void strides(test::reporter& report) {
   convolution_limits limits = cuda_kernels::limits_of<T>();
   for (index_t leaf : {index_t{4096}, index_t{64}}) {
     limits.leaf = leaf;
-    if (leaf == 64) limits.across = limits.along = 64;
+    if (leaf == 64) limits = {64, 64, 64};
     for (layout in : {layout::contiguous, layout::offset, layout::gaps, layout::length_major,
                       layout::broadcast, layout::channel_major})
       for (layout out : {layout::contiguous, layout::gaps, layout::channel_major}) {
@@ -330,7 +336,7 @@ template <class T> void two_parts(test::reporter& report) {
     for (layout how : {layout::contiguous, layout::channel_major})
       for (index_t length : {65, 255, 256, 257, 1000, 1024})
         for (std::size_t slab : {std::size_t{1} << 30, std::size_t{1} << 15}) {
-          convolution_limits limits{64, 64, 64, slab};
+          convolution_limits limits{64, 64, 64, slab, 0, 0};
           sizes s{kind, 2, 1, length, 19, length - 1, length % 2 == 0, length % 2 == 0};
           s.in = s.out = how;
           check<T>(report, s, limits);
@@ -338,7 +344,7 @@ template <class T> void two_parts(test::reporter& report) {
           limits.along = 4096;  // one part, on the spectra of two
           check<T>(report, s, limits);
         }
-  convolution_limits const limits{64, 64, 64, std::size_t{1} << 22};
+  convolution_limits const limits{64, 64, 64, std::size_t{1} << 22, 0, 0};
   for (layout how : {layout::contiguous, layout::channel_major}) {
     sizes s{convolution_kind::circular, 1, 1, 4000, 3, 3000, true, false};
     s.in = s.out = how;
@@ -346,13 +352,13 @@ template <class T> void two_parts(test::reporter& report) {
   }
 }
 
-/// The first length that one block does not transform, the longest that it does, and one with columns of 64.
+/// Around the longest lengths that one block transforms, in one part or in halves, and one with columns
+/// of 64.
 template <class T> void long_sequences(test::reporter& report) {
   convolution_limits const limits = cuda_kernels::limits_of<T>();
   for (layout how : {layout::contiguous, layout::channel_major})
-    for (index_t length : {4097, 8193, 16384, 16385, 65537}) {
-      sizes s{convolution_kind::bidirectional,   1,      1,    length,
-              how == layout::contiguous ? 2 : 1, length, true, false};
+    for (index_t length : {4097, 8192, 8193, 16384, 16385, 32768, 32769, 65537}) {
+      sizes s{convolution_kind::bidirectional, 1, length < 32768 ? 2 : 1, length, 2, length, true, true};
       s.in = s.out = how;
       check<T>(report, s, limits, length < 9000);
     }

@@ -13,7 +13,7 @@ template <class T, class B>
 requires OnCuda<B>
 bool smx_tuned(B&, convolution_storage_call<T> const& c) {
   cuda_kernels::convolution_program<B, T> const program(c.shape);
-  if (!program.takes(1)) return false;
+  if (!program.takes()) return false;
   *c.size = program.storage_size();
   return true;
 }
@@ -22,7 +22,7 @@ template <class B, class T, class S>
 requires OnCuda<B>
 bool smx_tuned(B& be, convolution_prepare_call<T, S> const& c) {
   cuda_kernels::convolution_program<B, T> const program(c.shape);
-  if (!program.takes(1)) return false;
+  if (!program.takes()) return false;
   program.prepare(be, c.k, c.k_rev, c.skip, c.storage);
   return true;
 }
@@ -31,7 +31,7 @@ template <class B, class T, class S>
 requires OnCuda<B>
 bool smx_tuned(B& be, convolution_forward_call<T, S> const& c) {
   cuda_kernels::convolution_program<B, T> const program(c.shape);
-  if (!program.takes(1)) return false;
+  if (!program.takes()) return false;
   program.forward(be, c.storage, c.x, c.pre, c.post, c.y);
   return true;
 }
@@ -40,7 +40,7 @@ template <class B, class T, class S>
 requires OnCuda<B>
 bool smx_tuned(B& be, convolution_backward_call<T, S> const& c) {
   cuda_kernels::convolution_program<B, T> const program(c.shape);
-  if (!program.takes(1)) return false;
+  if (!program.takes()) return false;
   program.backward(be, c.storage, c.x, c.pre, c.post, c.dy, {c.dk, c.dk_rev, c.dskip, c.dx, c.dpre, c.dpost});
   return true;
 }

@@ -12,10 +12,11 @@
 
 namespace smx::cuda_kernels {
 
-/// An array of the caller's: (B,H,L,D); null: absent.
+/// An array of the caller's: (B,H,L,D).
 template <class T> struct real_signals {
   T* ptr = nullptr;
   index_t batch = 0, head = 0, position = 0, channel = 0;  ///< strides
+  bool there = false;
 };
 
 /// Complex numbers in scratch or prepared storage. Positions p lie at p / 2^fold position + p mod 2^fold
@@ -24,6 +25,7 @@ template <class T> struct complex_signals {
   T* ptr = nullptr;
   index_t batch = 0, channel = 0, column = 0, position = 0, folded = 0;  ///< strides, in complex numbers
   int fold = 0;
+  bool there = false;
 };
 
 /// A convolution's kernel as a signal: see structured/convolution.hpp.
@@ -56,7 +58,8 @@ template <class T> struct convolution_job {
   index_t summed = 1;  ///< batch entries of `from` that are added up
   tap_signals<T> taps;
   // products
-  complex_signals<T> lags;  ///< holds spectra w; z conj(w) is put there
+  complex_signals<T const> other;  ///< spectra w: z conj(w) goes to lags, which may be there
+  complex_signals<T> lags;
   complex_signals<T const> spectrum;
   bool conjugate = false;
   // the sinks

@@ -103,7 +103,7 @@ __device__ __forceinline__ void load_signal(convolution_job<T> const& job, signa
   for (int i = 0; i < E; ++i) z[i] = {0, 0};
   if (!s.exists) return;
   index_t const n = thread * job.step + s.column, step = threads * job.step;
-  if (job.x.ptr != nullptr) {
+  if (job.x.there) {
     int const inside = positions_inside(job, n, step);
     auto x = walk_of(job.x, s, n, step);
 #pragma unroll
@@ -111,14 +111,14 @@ __device__ __forceinline__ void load_signal(convolution_job<T> const& job, signa
       T const& entry = x.next();
       if (i < inside) z[i].re = entry;
     }
-    if (job.gate.ptr == nullptr) return;
+    if (!job.gate.there) return;
     auto gate = walk_of(job.gate, s, n, step);
 #pragma unroll
     for (int i = 0; i < E; ++i) {
       T const& entry = gate.next();
       if (i < inside) z[i].re *= entry;
     }
-  } else if (job.from.ptr != nullptr) {
+  } else if (job.from.there) {
     auto entry = walk_of<K>(job.from, s, thread);
 #pragma unroll
     for (int i = 0; i < E; ++i) z[i] = entry.next();
@@ -143,15 +143,13 @@ __device__ __forceinline__ void multiply_spectra(convolution_job<T> const& job, 
                                                  int thread, complex_pair<T> (&z)[K::per_thread]) {
   constexpr int E = K::per_thread;
   if (s.exists) {
-    if (job.lags.ptr != nullptr) {
+    if (job.lags.there) {
+      auto other = walk_of<K>(job.other, s, thread);
       auto lag = walk_of<K>(job.lags, s, thread);
 #pragma unroll
-      for (int i = 0; i < E; ++i) {
-        complex_pair<T>& w = lag.next();
-        w = product_conjugate(z[i], w);
-      }
+      for (int i = 0; i < E; ++i) lag.next() = product_conjugate(z[i], other.next());
     }
-    if (job.spectrum.ptr != nullptr) {
+    if (job.spectrum.there) {
       auto entry = walk_of<K>(job.spectrum, s, thread);
       T const sign = job.conjugate ? T(-1) : T(1);
 #pragma unroll
@@ -170,7 +168,7 @@ __device__ __forceinline__ void store_signal(convolution_job<T> const& job, sign
                                              complex_pair<T> const (&z)[K::per_thread]) {
   constexpr int E = K::per_thread, threads = K::threads_a_signal;
   if (!s.exists) return;
-  if (job.to.ptr != nullptr) {
+  if (job.to.there) {
     auto entry = walk_of<K>(job.to, s, thread);
 #pragma unroll
     for (int i = 0; i < E; ++i) entry.next() = {job.scale * z[i].re, job.scale * z[i].im};
@@ -180,9 +178,9 @@ __device__ __forceinline__ void store_signal(convolution_job<T> const& job, sign
   int const inside = positions_inside(job, n, step);
 #pragma unroll
   for (int o = 0; o < 2; ++o) {
-    if (job.y[o].ptr == nullptr) continue;
+    if (!job.y[o].there) continue;
     auto y = walk_of(job.y[o], s, n, step);
-    if (job.y_gate[o].ptr == nullptr) {
+    if (!job.y_gate[o].there) {
 #pragma unroll
       for (int i = 0; i < E; ++i) {
         T& entry = y.next();
@@ -200,17 +198,16 @@ __device__ __forceinline__ void store_signal(convolution_job<T> const& job, sign
   }
 }
 
-/// Asks for the spectrum that the signal will be multiplied with, which lies in one piece, while the signal
-/// itself is under way: a block of half an SM or more has nobody to wait for it.
+/// Asks for the spectrum that the signal will be multiplied with, `points` complex numbers in one piece,
+/// while the signal itself is under way: a block of half an SM or more has nobody to wait for it.
 template <class K, class T>
 __device__ __forceinline__ void expect_spectrum(convolution_job<T> const& job, signal_place const& s,
-                                                int thread) {
-  constexpr int lines = static_cast<int>(2 * sizeof(T)) * K::points / 128;
-  if (job.spectrum.ptr == nullptr || !s.exists) return;
+                                                int thread, int points) {
+  constexpr int a_line = 128 / static_cast<int>(sizeof(T));
+  if (!job.spectrum.there || !s.exists) return;
   T const* const start = job.spectrum.ptr + 2 * (static_cast<index_t>(s.channel) * job.spectrum.channel +
                                                  static_cast<index_t>(s.column) * job.spectrum.column);
-  for (int l = thread; l < lines; l += K::threads_a_signal)
-    prefetch_line(start + l * (128 / static_cast<int>(sizeof(T))));
+  for (int n = thread * a_line; n < 2 * points; n += K::threads_a_signal * a_line) prefetch_line(start + n);
 }
 
 template <class K, class T>
@@ -232,7 +229,7 @@ __global__ void __launch_bounds__(K::threads, K::min_blocks) convolve_tiles(conv
   }
   complex_pair<T> z[E];
   load_signal<K>(job, s, at.thread, z);
-  if constexpr (K::points >= 1024) expect_spectrum<K>(job, s, at.thread);
+  if constexpr (K::points >= 1024) expect_spectrum<K>(job, s, at.thread, K::points);
   __syncthreads();
 
 #pragma unroll 1

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <smx/backend/cuda/backend.cuh>
+#include <smx/backend/cuda/convolution/halves.cuh>
 #include <smx/backend/cuda/convolution/kernel.cuh>
 
 namespace smx::cuda_kernels {
@@ -26,7 +27,7 @@ struct root_table {
 
 /// Entry i of several tables, one after the other: see convolution_tile::table.
 struct root_tables {
-  static constexpr int most = 3;
+  static constexpr int most = 4;
   root_table of[most];
 
   constexpr index_t start(int which) const {
@@ -118,6 +119,31 @@ void launch_tiles(cuda_launcher const& on, index_t points, bool across, convolut
       launch_tiles<typename convolution_tile_for<T, N, true>::type>(on, job, rows);
     else
       launch_tiles<typename convolution_tile_for<T, N, false>::type>(on, job, rows);
+  });
+}
+
+/// f(tile) for the tile of half of `points` where convolutions of that size run one factor after the other;
+/// whether they do.
+template <class T, class F> bool with_halves(index_t points, bool across, F const& f) {
+  if constexpr (sizeof(T) == 4) {
+    if (points == 4096 && across) return f(typename convolution_tile_for<T, 2048, true>::type{}), true;
+    if (points == 8192 && across) return f(typename convolution_tile_for<T, 4096, true>::type{}), true;
+    if (points == 16384 && !across) return f(typename convolution_tile_for<T, 8192, false>::type{}), true;
+    if (points == 32768 && !across) return f(typename convolution_tile_for<T, 16384, false>::type{}), true;
+  }
+  return false;
+}
+template <class T> bool has_halves(index_t points, bool across) {
+  return with_halves<T>(points, across, [](auto) {});
+}
+
+/// Runs `job` so.
+template <class T>
+void launch_halves(cuda_launcher const& on, index_t points, bool across, convolution_job<T> job) {
+  with_halves<T>(points, across, [&]<class K>(K) {
+    job.tiles = static_cast<unsigned>(ceil_div(job.lanes, K::lanes));
+    on.launch({dim3(job.tiles * job.batch), dim3(K::threads), convolution_halves<K>::shared_bytes},
+              convolve_halves<K, T>, job);
   });
 }
 

@@ -124,16 +124,17 @@ template <> struct convolution_tile_for<double, 4096, false> {
   using type = convolution_tile<double, 4096, 16, 1, 1>;
 };
 
-/// Up to which size one block transforms, and the scratch that larger transforms take at once.
+/// Up to which number of points one block transforms, where channels are neighbours (across) and where
+/// positions are (along), and the scratch that larger transforms take at once.
 struct convolution_limits {
-  index_t across = 4096;  ///< points, channels being neighbours
-  index_t along = 16384;  ///< points, positions being neighbours
-  index_t leaf = 4096;    ///< points of the second part of a larger transform
+  index_t across = 4096, along = 16384;
+  index_t leaf = 4096;  ///< of the second part of a larger transform
   std::size_t slab_bytes = std::size_t{64} << 20;
+  index_t halves_across = 8192, halves_along = 32768;  ///< forward, one factor after the other: halves.cuh
 };
 template <class T> constexpr convolution_limits limits_of() {
   convolution_limits l;
-  if (sizeof(T) > 4) l.along = 4096;
+  if (sizeof(T) > 4) l.along = 4096, l.halves_across = l.halves_along = 0;
   return l;
 }
 

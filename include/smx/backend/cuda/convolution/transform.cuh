@@ -124,40 +124,60 @@ __device__ __forceinline__ void stage_roots(complex_pair<T> (&b)[6], tile_place 
   }
 }
 
-/// z[i] is point t + i Threads before and residue J = t + i Threads after. `turns`: exp(2 pi i theta / 2^l).
-/// Every thread of the block calls it; `shared` may be read until its first barrier.
-template <class K, int Stage = 0, class T>
-__device__ __forceinline__ void tile_transform(complex_pair<T> (&z)[K::per_thread], tile_place const& at,
-                                               complex_pair<T> const* table, complex_pair<T> const* turns,
-                                               complex_pair<T>* shared, complex_pair<T> (&b)[6]) {
+/// Between stage Stage and the next: every point to the thread that takes it next. Halved: real parts, then
+/// imaginary parts, in half the memory. b: the roots of the next stage, asked for before the barrier.
+template <class K, int Stage, bool Halved, class T>
+__device__ __forceinline__ void exchange(complex_pair<T> (&z)[K::per_thread], tile_place const& at,
+                                         complex_pair<T> const* table, complex_pair<T> const* turns,
+                                         complex_pair<T>* shared, complex_pair<T> (&b)[6]) {
   constexpr int E = K::per_thread, R = K::radix(Stage), D = K::below(Stage), stride = E / R,
                 threads = K::threads_a_signal, bits = log2_of(R), all_bits = log2_of(E);
-  constexpr bool last = Stage + 1 == K::stages;
-#pragma unroll
-  for (int q = 0; q < stride; ++q) split_levels<R, stride, last && Stage != 0>(z, q, b);
-  if constexpr (!last) {
-    complex_pair<T>* const of_signal = shared + at.group * K::padded * K::lanes + at.lane;
-    int const t = at.thread, to = t / D * D * R + t % D;
-    complex_pair<T>* const put = of_signal + (to + to / E) * K::lanes;
-    complex_pair<T> const* const get = of_signal + (t + t / E) * K::lanes;
+  constexpr bool reversed = Stage + 2 == K::stages;
+  int const t = at.thread, to = t / D * D * R + t % D, signal = at.group * K::padded * K::lanes + at.lane,
+            put = signal + (to + to / E) * K::lanes, get = signal + (t + t / E) * K::lanes;
+  auto const move = [&](auto* memory, auto const& part, bool with_roots) {
     __syncthreads();  // what the stage before, or another transform, left has been read
 #pragma unroll
     for (int q = 0; q < stride; ++q)
 #pragma unroll
       for (int j = 0; j < R; ++j)
-        put[(q * (threads * R + threads * R / E) + j * (D + D / E)) * K::lanes] =
-            z[reversed_bits(j, bits) * stride + q];
-    stage_roots<K, Stage + 1>(b, at, table, turns);
+        memory[put + (q * (threads * R + threads * R / E) + j * (D + D / E)) * K::lanes] =
+            part(z[reversed_bits(j, bits) * stride + q]);
+    if (with_roots) stage_roots<K, Stage + 1>(b, at, table, turns);
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < E; ++i)
-      z[Stage + 2 == K::stages ? reversed_bits(i, all_bits) : i] =
-          get[i * (threads + threads / E) * K::lanes];
-    tile_transform<K, Stage + 1>(z, at, table, turns, shared, b);
+      part(z[reversed ? reversed_bits(i, all_bits) : i]) =
+          memory[get + i * (threads + threads / E) * K::lanes];
+  };
+  if constexpr (Halved) {
+    move(
+        reinterpret_cast<T*>(shared), [](complex_pair<T>& v) -> T& { return v.re; }, false);
+    move(
+        reinterpret_cast<T*>(shared), [](complex_pair<T>& v) -> T& { return v.im; }, true);
+  } else {
+    move(
+        shared, [](complex_pair<T>& v) -> complex_pair<T>& { return v; }, true);
+  }
+}
+
+/// z[i] is point t + i Threads before and residue J = t + i Threads after. `turns`: exp(2 pi i theta / 2^l).
+/// Every thread of the block calls it; `shared` may be read until its first barrier.
+template <class K, bool Halved, int Stage = 0, class T>
+__device__ __forceinline__ void transform_from(complex_pair<T> (&z)[K::per_thread], tile_place const& at,
+                                               complex_pair<T> const* table, complex_pair<T> const* turns,
+                                               complex_pair<T>* shared, complex_pair<T> (&b)[6]) {
+  constexpr int E = K::per_thread, R = K::radix(Stage), stride = E / R, bits = log2_of(E);
+  constexpr bool last = Stage + 1 == K::stages;
+#pragma unroll
+  for (int q = 0; q < stride; ++q) split_levels<R, stride, last && Stage != 0>(z, q, b);
+  if constexpr (!last) {
+    exchange<K, Stage, Halved>(z, at, table, turns, shared, b);
+    transform_from<K, Halved, Stage + 1>(z, at, table, turns, shared, b);
   } else if constexpr (Stage == 0) {
 #pragma unroll
     for (int i = 0; i < E; ++i) {
-      int const j = reversed_bits(i, all_bits);
+      int const j = reversed_bits(i, bits);
       if (j <= i) continue;
       complex_pair<T> const keep = z[i];
       z[i] = z[j];
@@ -167,13 +187,13 @@ __device__ __forceinline__ void tile_transform(complex_pair<T> (&z)[K::per_threa
 }
 
 /// As above, from the first stage.
-template <class K, class T>
+template <class K, bool Halved = false, class T>
 __device__ __forceinline__ void transform(complex_pair<T> (&z)[K::per_thread], tile_place const& at,
                                           complex_pair<T> const* table, complex_pair<T> const* turns,
                                           complex_pair<T>* shared) {
   complex_pair<T> b[6];
   stage_roots<K, 0>(b, at, table, turns);
-  tile_transform<K>(z, at, table, turns, shared, b);
+  transform_from<K, Halved>(z, at, table, turns, shared, b);
 }
 
 /// exp(2 pi i n theta / M), n = t + i Threads, times z[i], conjugated: the end of an inverse. `w` is that of
