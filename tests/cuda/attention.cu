@@ -150,6 +150,7 @@ void shapes(test::reporter& report) {
       {1, 1, 1, 65, 129, 20, 33},  {1, 4, 2, 65, 65, 33, 8},    {1, 1, 1, 129, 257, 64, 64},
       {1, 1, 1, 257, 64, 8, 8, 4}, {1, 1, 1, 65, 129, 96, 128}, {1, 1, 1, 130, 65, 128, 20},
       {1, 1, 1, 65, 65, 256, 256}, {1, 1, 1, 70, 129, 130, 8},  {1, 3, 1, 2, 31, 1, 1},
+      {1, 1, 1, 66, 600, 16, 16},
   };
   for (cuda_operands const how : all_operands)
     for (problem p : list) {
@@ -186,6 +187,10 @@ void masks(test::reporter& report) {
   problem const p{2, 2, 1, 150, 150, 16, 16}, cross{1, 2, 2, 70, 200, 16, 24};
   masked(report, "causal", p, causal_mask{});
   masked(report, "causal after 100", {1, 2, 1, 100, 200, 16, 16}, causal_mask{100});
+  for (index_t const offset : {62, 63, 127})  // where a tile's last key is the first row's last, or is not
+    masked(report, "causal after some", {1, 1, 1, 3, 260, 16, 16}, causal_mask{offset});
+  for (index_t const size : {85, 86})  // the same for its first key and the last row
+    masked(report, "window", {1, 1, 1, 150, 150, 16, 16}, window_mask{size});
   masked(report, "causal before 70", {1, 1, 1, 140, 140, 16, 16}, causal_mask{-70});
   masked(report, "window", p, window_mask{20});
   tensor<index_t, 1> const starts = pinned({0, 3, 70, 70, 110, 150}), lengths = pinned({140, 9});

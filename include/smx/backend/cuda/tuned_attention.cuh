@@ -5,7 +5,7 @@
 
 #include <climits>
 
-#include <smx/backend/cuda/attention_forward.cuh>
+#include <smx/backend/cuda/attention_warpgroups.cuh>
 #include <smx/backend/cuda/backend.cuh>
 #include <smx/backend/tuned.hpp>
 
@@ -21,6 +21,11 @@ template <> struct tiling_for<256, 1> : cuda_kernels::attention_tiling<256, 1, 4
 template <> struct tiling_for<64, 3> : cuda_kernels::attention_tiling<64, 3, 8, 1, 64, 1> {};
 template <> struct tiling_for<128, 3> : cuda_kernels::attention_tiling<128, 3, 8, 1, 64, 1> {};
 template <> struct tiling_for<256, 3> : cuda_kernels::attention_tiling<256, 3, 4, 1, 32, 1> {};
+
+/// The same for warpgroups: of how many a block is, and how many tiles are fetched ahead.
+template <int Width> struct group_tiling_for;
+template <> struct group_tiling_for<64> : cuda_kernels::warpgroup_tiling<64, 3, 3> {};
+template <> struct group_tiling_for<128> : cuda_kernels::warpgroup_tiling<128, 2, 2> {};
 
 constexpr int parts_of(cuda_operands how) {
   return how == cuda_operands::bf16 || how == cuda_operands::f16 ? 1 : 3;
@@ -97,16 +102,40 @@ void forward_tiles(cuda_launcher const& on, cuda_kernels::attention_arrays const
             attention_forward_tiles<H, Tiling, M>, a, images, mask);
 }
 
+/// Whether warpgroups did it.
+template <class H, int Parts, int Width, class M>
+bool forward_groups(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
+                    cuda_kernels::attention_images const& images, M const& mask) {
+  using namespace cuda_kernels;
+  if constexpr (Parts == 1 && Width <= 128 && IntervalMask<M>) {
+    using tiling = group_tiling_for<Width>;
+    auto const kernel = attention_forward_groups<H, tiling, M>;
+    if (!has_warpgroups(kernel)) return false;
+    index_t const blocks = a.batch * a.heads * images_of(a.queries, tiling::rows);
+    on.launch({dim3(static_cast<unsigned>(blocks)), dim3(tiling::threads), tiling::template shared_bytes<M>},
+              kernel, a, images, mask);
+    return true;
+  }
+  return false;
+}
+
+template <class H, int Parts, int Width, class M>
+void forward(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
+             cuda_kernels::attention_images const& images, M const& mask) {
+  if (!forward_groups<H, Parts, Width>(on, a, images, mask))
+    forward_tiles<H, tiling_for<Width, Parts>>(on, a, images, mask);
+}
+
 template <class H, int Parts, class M>
 void forward_of_width(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
                       cuda_kernels::attention_images_shape const& s,
                       cuda_kernels::attention_images const& images, M const& mask) {
   if (s.width == 64)
-    forward_tiles<H, tiling_for<64, Parts>>(on, a, images, mask);
+    forward<H, Parts, 64>(on, a, images, mask);
   else if (s.width == 128)
-    forward_tiles<H, tiling_for<128, Parts>>(on, a, images, mask);
+    forward<H, Parts, 128>(on, a, images, mask);
   else
-    forward_tiles<H, tiling_for<256, Parts>>(on, a, images, mask);
+    forward<H, Parts, 256>(on, a, images, mask);
 }
 
 }  // namespace tuned_attention
