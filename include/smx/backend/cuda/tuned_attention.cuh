@@ -5,6 +5,7 @@
 
 #include <climits>
 
+#include <smx/backend/cuda/attention_step.cuh>
 #include <smx/backend/cuda/attention_warpgroups.cuh>
 #include <smx/backend/cuda/backend.cuh>
 #include <smx/backend/tuned.hpp>
@@ -83,6 +84,53 @@ template <class V> bool has_aligned_rows(V const& v) {
   return v.ext[3] % 4 == 0 && reinterpret_cast<std::uintptr_t>(v.ptr) % 16 == 0;
 }
 
+template <int Lanes, int Vectors, int Heads, class M>
+void step_part(cuda_launcher const& on, cuda_kernels::attention_arrays const& a, int parts, bool aligned,
+               float* to, M const& mask) {
+  using namespace cuda_kernels;
+  index_t const blocks = a.batch * a.kv_heads * ceil_div(a.shared, Heads) * parts;
+  constexpr std::size_t shared = sizeof(float) * step_warps * Heads * (4 * Lanes * Vectors + 2);
+  on.launch({dim3(static_cast<unsigned>(blocks)), dim3(step_threads), shared},
+            attention_step_part<Lanes, Vectors, Heads, M>, a, parts, aligned, to, mask);
+}
+template <int Heads, class M>
+void step_of_width(cuda_launcher const& on, int width, cuda_kernels::attention_arrays const& a, int parts,
+                   bool aligned, float* to, M const& mask) {
+  if (width == 32) return step_part<8, 1, Heads>(on, a, parts, aligned, to, mask);
+  if (width == 64) return step_part<16, 1, Heads>(on, a, parts, aligned, to, mask);
+  if (width == 128) return step_part<32, 1, Heads>(on, a, parts, aligned, to, mask);
+  step_part<32, 2, Heads>(on, a, parts, aligned, to, mask);
+}
+
+/// One query row a head.
+template <class B, class C> void step(B& be, C const& c) {
+  using namespace cuda_kernels;
+  attention_arrays const a = arrays_of(c);
+  index_t const widest = c.q.ext[3] > c.v.ext[3] ? c.q.ext[3] : c.v.ext[3], rows = a.batch * a.heads;
+  int const width = widest <= 32 ? 32 : widest <= 64 ? 64 : widest <= 128 ? 128 : 256;
+  int const heads = a.shared == 1 ? 1 : 4,
+            parts = step_parts(a.batch * a.kv_heads * ceil_div(a.shared, heads), a.keys);
+  auto frame = be.scope();
+  float* to = nullptr;
+  if (parts > 1) to = be.template scratch<float>(extents<3>{rows, parts, width + 2}).ptr;
+  double const flops = 2.0 * static_cast<double>(a.d + a.e) * visible_pairs<B>(c),
+               read = 4.0 * static_cast<double>(c.q.size() + c.k.size() + c.v.size()),
+               written = 4.0 * static_cast<double>(rows) * parts * (width + 2);
+  bool const aligned = has_aligned_rows(c.k) && has_aligned_rows(c.v);
+  be.kernel("attention_step", {flops, read + written}, [&](cuda_launcher const& on) {
+    if (heads == 1)
+      step_of_width<1>(on, width, a, parts, aligned, to, c.mask);
+    else
+      step_of_width<4>(on, width, a, parts, aligned, to, c.mask);
+  });
+  if (parts == 1) return;
+  be.kernel("attention_step_join", {0, written + 4.0 * static_cast<double>(c.y.size())},
+            [&](cuda_launcher const& on) {
+              on.launch({dim3(static_cast<unsigned>(rows)), dim3(static_cast<unsigned>(width))},
+                        attention_step_join<float>, a, parts, width, to);
+            });
+}
+
 template <class H, int Parts>
 void make_images(cuda_launcher const& on, bool aligned, cuda_kernels::attention_arrays const& a,
                  cuda_kernels::attention_images_shape const& s, cuda_kernels::attention_images const& to,
@@ -150,6 +198,10 @@ bool smx_tuned(B& be, attention_forward_call<float, S, M> const& c) {
   if (c.q.ext[3] > attention_widest || c.v.ext[3] > attention_widest) return false;
   if (rows > most || keys > most || c.k.ext[0] * c.k.ext[1] * keys > most) return false;
   if (rows == 0) return true;
+  if (c.q.ext[2] == 1) {
+    step(be, c);
+    return true;
+  }
   auto const operands = static_cast<cuda_operands>(be.how().operands);
   attention_images_shape const shape = images_for(operands, c.q.ext[3], c.v.ext[3]);
   attention_arrays const a = arrays_of(c);
