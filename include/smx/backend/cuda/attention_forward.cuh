@@ -96,31 +96,18 @@ template <class H, odd_values What> __device__ __forceinline__ std::uint32_t odd
   return half(pair & 0xFFFFu, ends.low) | half(pair >> 16, ends.high) << 16;
 }
 
-/// The rows of one warp: scores, probabilities, sums. Everything is unrolled, so that all of it is registers.
-template <class H, class Tiling> struct attention_warp {
+/// The two products of a warp's rows. Everything is unrolled, so that all of it is registers.
+template <class H, class Tiling> struct warp_products {
   static constexpr int width = Tiling::width, parts = Tiling::parts, keys = Tiling::keys,
                        row_tiles = Tiling::row_tiles, key_tiles = keys / 8, value_tiles = width / 8,
                        steps = width / 16, key_steps = keys / 16;
   using products = part_products<parts>;
+  using square = float[row_tiles][key_tiles][4];
+  using strip = float[row_tiles][value_tiles][4];
 
-  float scores[row_tiles][key_tiles][4];
-  float sums[row_tiles][value_tiles][4];
-  float top[row_tiles][2], total[row_tiles][2];
-
-  __device__ void clear() {
-#pragma unroll
-    for (int m = 0; m < row_tiles; ++m) {
-#pragma unroll
-      for (int n = 0; n < value_tiles; ++n)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sums[m][n][i] = 0;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) top[m][half] = minus_infinity<float>, total[m][half] = 0;
-    }
-  }
-
-  /// scores = Q K^T; `q` is the image of the warp's rows (64 or more an image), row_of_image the first.
-  __device__ __forceinline__ void score(std::byte const* q, int row_of_image, std::byte const* k) {
+  /// scores = Q K^T; `q`: the image that has the warp's rows, row_of_image the first; `k`: a tile.
+  static __device__ __forceinline__ void multiply(square& scores, std::byte const* q, int row_of_image,
+                                                  std::byte const* k) {
     int const lane = static_cast<int>(threadIdx.x % 32);
     image_rows<attention_query_rows> const q_rows(q, row_of_image + lane % 16, lane / 16);
     image_rows<keys> const k_rows(k, lane / 16 * 8 + lane % 8, lane / 8 % 2);
@@ -171,63 +158,10 @@ template <class H, class Tiling> struct attention_warp {
           }
   }
 
-  /// -inf for what the mask hides; row_of(r): what row r of the warp sees.
-  template <class F> __device__ __forceinline__ void hide(F const& row_of) {
-    int const lane = static_cast<int>(threadIdx.x % 32);
-#pragma unroll
-    for (int m = 0; m < row_tiles; ++m)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        auto const row = row_of(16 * m + 8 * half + lane / 4);
-#pragma unroll
-        for (int n = 0; n < key_tiles; ++n)
-#pragma unroll
-          for (int i = 0; i < 2; ++i)
-            if (!row.sees(8 * n + lane % 4 * 2 + i)) scores[m][n][2 * half + i] = minus_infinity<float>;
-      }
-  }
-
-  /// scores = 2^(scores - top), total; sums are brought to the new top.
-  __device__ __forceinline__ void exponentiate() {
-    bool moved = false;
-    float by[row_tiles][2];
-#pragma unroll
-    for (int m = 0; m < row_tiles; ++m)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float high = top[m][half];
-#pragma unroll
-        for (int n = 0; n < key_tiles; ++n)
-          high = fmaxf(high, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
-        high = fmaxf(high, __shfl_xor_sync(~0u, high, 1));
-        high = fmaxf(high, __shfl_xor_sync(~0u, high, 2));
-        // -inf - -inf would be NaN: a row that saw nothing yet stays at sums of 0
-        float const shift = high == minus_infinity<float> ? 0.0f : high;
-        by[m][half] = exp2_fast(top[m][half] - shift);
-        moved = moved || top[m][half] != high;
-        top[m][half] = high;
-        float sum = 0;
-#pragma unroll
-        for (int n = 0; n < key_tiles; ++n)
-#pragma unroll
-          for (int i = 0; i < 2; ++i) {
-            float& s = scores[m][n][2 * half + i];
-            s = exp2_fast(s - shift);
-            sum += s;
-          }
-        total[m][half] = total[m][half] * by[m][half] + sum;
-      }
-    if (__any_sync(~0u, moved))
-#pragma unroll
-      for (int m = 0; m < row_tiles; ++m)
-#pragma unroll
-        for (int n = 0; n < value_tiles; ++n)
-#pragma unroll
-          for (int i = 0; i < 4; ++i) sums[m][n][i] *= by[m][i / 2];
-  }
-
-  /// sums += P V. Odd: some values are infinite or NaN, and count only where P is not 0.
-  template <bool Odd> __device__ __forceinline__ void add_values(std::byte const* v) {
+  /// sums += P V, P in `scores`, `v`: a tile. Odd: some of V is infinite or NaN, and counts only where P is
+  /// not 0.
+  template <bool Odd>
+  static __device__ __forceinline__ void add(strip& sums, square const& scores, std::byte const* v) {
     int const lane = static_cast<int>(threadIdx.x % 32);
     image_rows<keys> const v_rows(v, lane / 8 % 2 * 8 + lane % 8, lane / 16);
     std::uint32_t left[row_tiles][key_steps][parts][4];
@@ -237,7 +171,7 @@ template <class H, class Tiling> struct attention_warp {
       for (int step = 0; step < key_steps; ++step)
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          float(&s)[4] = scores[m][2 * step + i / 2];
+          float const(&s)[4] = scores[m][2 * step + i / 2];
           float low = s[i % 2 * 2], high = s[i % 2 * 2 + 1];
 #pragma unroll
           for (int p = 0; p < parts; ++p) left[m][step][p][i] = take_part<H, parts == 1>(low, high);
@@ -299,6 +233,84 @@ template <class H, class Tiling> struct attention_warp {
           }
     }
   }
+};
+
+/// The rows of one warp: scores, which become probabilities, and sums.
+template <class H, class Tiling> struct attention_warp : warp_products<H, Tiling> {
+  using base = warp_products<H, Tiling>;
+  static constexpr int row_tiles = base::row_tiles, key_tiles = base::key_tiles,
+                       value_tiles = base::value_tiles;
+
+  float scores[row_tiles][key_tiles][4];
+  float sums[row_tiles][value_tiles][4];
+  float top[row_tiles][2], total[row_tiles][2];
+
+  __device__ void clear() {
+#pragma unroll
+    for (int m = 0; m < row_tiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < value_tiles; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sums[m][n][i] = 0;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) top[m][half] = minus_infinity<float>, total[m][half] = 0;
+    }
+  }
+
+  /// -inf for what the mask hides; row_of(r): what row r of the warp sees.
+  template <class F> __device__ __forceinline__ void hide(F const& row_of) {
+    int const lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+    for (int m = 0; m < row_tiles; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        auto const row = row_of(16 * m + 8 * half + lane / 4);
+#pragma unroll
+        for (int n = 0; n < key_tiles; ++n)
+#pragma unroll
+          for (int i = 0; i < 2; ++i)
+            if (!row.sees(8 * n + lane % 4 * 2 + i)) scores[m][n][2 * half + i] = minus_infinity<float>;
+      }
+  }
+
+  /// scores = 2^(scores - top), total; sums are brought to the new top.
+  __device__ __forceinline__ void exponentiate() {
+    bool moved = false;
+    float by[row_tiles][2];
+#pragma unroll
+    for (int m = 0; m < row_tiles; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float high = top[m][half];
+#pragma unroll
+        for (int n = 0; n < key_tiles; ++n)
+          high = fmaxf(high, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
+        high = fmaxf(high, __shfl_xor_sync(~0u, high, 1));
+        high = fmaxf(high, __shfl_xor_sync(~0u, high, 2));
+        // -inf - -inf would be NaN: a row that saw nothing yet stays at sums of 0
+        float const shift = high == minus_infinity<float> ? 0.0f : high;
+        by[m][half] = exp2_fast(top[m][half] - shift);
+        moved = moved || top[m][half] != high;
+        top[m][half] = high;
+        float sum = 0;
+#pragma unroll
+        for (int n = 0; n < key_tiles; ++n)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            float& s = scores[m][n][2 * half + i];
+            s = exp2_fast(s - shift);
+            sum += s;
+          }
+        total[m][half] = total[m][half] * by[m][half] + sum;
+      }
+    if (__any_sync(~0u, moved))
+#pragma unroll
+      for (int m = 0; m < row_tiles; ++m)
+#pragma unroll
+        for (int n = 0; n < value_tiles; ++n)
+#pragma unroll
+          for (int i = 0; i < 4; ++i) sums[m][n][i] *= by[m][i / 2];
+  }
 
   /// Rows of y and lse; row: the first of the warp's among the queries.
   __device__ void finish(attention_arrays const& a, float* y, float* lse, int row) {
@@ -316,7 +328,7 @@ template <class H, class Tiling> struct attention_warp {
         bool const sees = sum != 0;
         float const inverse = sees ? 1 / sum : 0.0f;
         if (lse != nullptr && lane % 4 == 0)
-          lse[i * a.sl[2]] = sees ? top[m][half] * 0.6931471805599453f + logf(sum) : minus_infinity<float>;
+          lse[i * a.sl[2]] = sees ? top[m][half] * ln_2 + logf(sum) : minus_infinity<float>;
         float* const to = y + i * a.sy[2];
 #pragma unroll
         for (int n = 0; n < value_tiles; ++n) {
@@ -334,6 +346,12 @@ template <class H, class Tiling> struct attention_warp {
   }
 };
 
+/// Images of the operands in scratch. `odd`: for each image of values, not 0 where some are not finite.
+struct attention_images {
+  std::byte const *q, *k, *v;
+  int const* odd;
+};
+
 /// Block x: query rows of one head, those that see most under a causal mask first.
 template <class H, class Tiling, class M>
 __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
@@ -349,9 +367,10 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
   int const first =
       (blocks - 1 - static_cast<int>(blockIdx.x % static_cast<unsigned>(blocks))) * Tiling::rows;
   index_t const kv_head = b * a.kv_heads + h / a.shared, images = images_of(a.keys, key_rows);
-  attention_images_shape const shape{Tiling::width, Tiling::parts, key_rows};
-  std::byte const *const keys = from.k + kv_head * images * image_bytes(shape, key_rows),
-                         *const values = from.v + kv_head * images * image_bytes(shape, key_rows);
+  constexpr index_t key_image = index_t{2} * Tiling::width * Tiling::parts * key_rows;
+  std::byte const *const keys = from.k + kv_head * images * key_image, *const values = from.v + kv_head *
+                                                                                                    images *
+                                                                                                    key_image;
   int const* const odd = from.odd + kv_head * images;
 
   constexpr int image = 2 * Tiling::width * Tiling::parts * attention_query_rows;
@@ -374,7 +393,7 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     fetch_tile<Tiling>(v, values, tile);
     copy_commit();
     bool const is_odd = odd[tile * Tiling::keys / key_rows] != 0;
-    own.score(q + warp_row / attention_query_rows * image, warp_row % attention_query_rows, k);
+    own.multiply(own.scores, q + warp_row / attention_query_rows * image, warp_row % attention_query_rows, k);
     if (!tiles.whole()) own.hide([&](int row) { return tiles.row(tile, warp_row + row); });
     copy_wait<0>();
     __syncthreads();  // the values are there, and nobody reads these keys any more
@@ -383,9 +402,9 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     copy_commit();
     own.exponentiate();
     if (is_odd)
-      own.template add_values<true>(v);
+      own.template add<true>(own.sums, own.scores, v);
     else
-      own.template add_values<false>(v);
+      own.template add<false>(own.sums, own.scores, v);
   }
   own.finish(a, a.y + b * a.sy[0] + h * a.sy[1],
              a.lse == nullptr ? nullptr : a.lse + b * a.sl[0] + h * a.sl[1], first + warp_row);

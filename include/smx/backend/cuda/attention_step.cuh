@@ -6,7 +6,7 @@
 /// once for each four heads: 4 M (D + E) bytes. How many parts there are depends on sizes only.
 #pragma once
 
-#include <smx/backend/cuda/attention_layout.hpp>
+#include <smx/backend/cuda/attention_operands.cuh>
 #include <smx/backend/cuda/launch.cuh>
 #include <smx/backend/cuda/mma.cuh>
 #include <smx/backend/cuda/team.cuh>
@@ -63,7 +63,7 @@ __device__ inline void finish_step(attention_arrays const& a, index_t b, index_t
   bool const sees = total != 0;
   if (e < a.e) a.y[b * a.sy[0] + h * a.sy[1] + e] = sees ? sum / total : 0.0f;
   if (e == 0 && a.lse != nullptr)
-    a.lse[b * a.sl[0] + h * a.sl[1]] = sees ? top * 0.6931471805599453f + logf(total) : minus_infinity<float>;
+    a.lse[b * a.sl[0] + h * a.sl[1]] = sees ? top * ln_2 + logf(total) : minus_infinity<float>;
 }
 
 /// Entries 4 n .. 4 n + 3 of a row, 0 beyond its end.
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(step_threads, 2)
     for (int n = 0; n < Vectors; ++n) {
       float4 const x = load_four(a.q + b * a.sq[0] + (h0 + (g < heads ? g : 0)) * a.sq[1],
                                  lane % Lanes + Lanes * n, a.d, false);
-      float const by = a.scale * 1.4426950408889634f;
+      float const by = a.scale * log2_e;
       q[g][4 * n] = x.x * by, q[g][4 * n + 1] = x.y * by, q[g][4 * n + 2] = x.z * by,
                q[g][4 * n + 3] = x.w * by;
     }

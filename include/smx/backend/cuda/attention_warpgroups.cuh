@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(Tiling::threads, 1)
       own.exponentiate();
       barrier_wait(v_there + stage, parity);
       if (is_odd)
-        own.base::template add_values<true>(v + stage * tile_bytes);
+        own.template add<true>(own.sums, own.scores, v + stage * tile_bytes);
       else
         own.add_values(v + stage * tile_bytes);
       release(v_free + stage);

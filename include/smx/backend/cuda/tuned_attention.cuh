@@ -31,11 +31,6 @@ template <> struct group_tiling_for<128> : cuda_kernels::warpgroup_tiling<128, 2
 constexpr int parts_of(cuda_operands how) {
   return how == cuda_operands::bf16 || how == cuda_operands::f16 ? 1 : 3;
 }
-constexpr cuda_kernels::attention_images_shape images_for(cuda_operands how, index_t d, index_t e) {
-  int const width = cuda_kernels::attention_width(d, e), parts = parts_of(how);
-  return {width, parts, cuda_kernels::attention_key_rows(width, parts)};
-}
-
 template <class C> cuda_kernels::attention_arrays arrays_of(C const& c) {
   auto const outer = [](auto const& v) { return extents<3>{v.str[0], v.str[1], v.str[2]}; };
   bool const records = c.lse.size() != 0;
@@ -131,15 +126,64 @@ template <class B, class C> void step(B& be, C const& c) {
             });
 }
 
-template <class H, int Parts>
-void make_images(cuda_launcher const& on, bool aligned, cuda_kernels::attention_arrays const& a,
-                 cuda_kernels::attention_images_shape const& s, cuda_kernels::attention_images const& to,
-                 index_t images) {
-  using namespace cuda_kernels;
-  on.launch({dim3(blocks_for(images, 1)), dim3(image_threads)},
-            aligned ? make_attention_images<H, Parts, true> : make_attention_images<H, Parts, false>, a, s,
-            to);
-}
+/// Images of 16-bit numbers of some arrays, in scratch.
+template <class B> class images_of_arrays {
+ public:
+  images_of_arrays(B& be, cuda_operands how, int parts, index_t batch, int width)
+      : be_(be), how_(how), parts_(parts), all_{{}, 0, batch, width} {}
+
+  /// Takes memory for an array; `watched`: what is not finite in it will be looked for.
+  template <class V>
+  cuda_kernels::image_source const& add(V const& v, int image_rows, float factor, bool watched) {
+    using namespace cuda_kernels;
+    image_source& to = all_.of[all_.count];
+    to = {v.ptr,
+          {v.str[0], v.str[1], v.str[2]},
+          v.ext[1],
+          static_cast<int>(v.ext[2]),
+          static_cast<int>(v.ext[3]),
+          image_rows,
+          factor,
+          nullptr,
+          nullptr};
+    index_t const images = all_.images(all_.count++);
+    to.to = be_.template scratch<std::byte>(extents<2>{images, index_t{2} * all_.width * parts_ * image_rows})
+                .ptr;
+    if (watched) to.odd = be_.template scratch<int>(extents<1>{images}).ptr;
+    count_ += images;
+    read_ += 4.0 * static_cast<double>(v.size());
+    written_ += 2.0 * static_cast<double>(images) * all_.width * parts_ * image_rows;
+    aligned_ = aligned_ && has_aligned_rows(v);
+    return to;
+  }
+  void make() {
+    be_.kernel("attention_operands", {0, read_ + written_}, [&](cuda_launcher const& on) {
+      if (parts_ == 3)
+        start<bf16, 3>(on);
+      else if (how_ == cuda_operands::f16)
+        start<f16, 1>(on);
+      else
+        start<bf16, 1>(on);
+    });
+  }
+  double bytes() const { return written_; }
+
+ private:
+  template <class H, int Parts> void start(cuda_launcher const& on) const {
+    using namespace cuda_kernels;
+    on.launch({dim3(blocks_for(count_, 1)), dim3(image_threads)},
+              aligned_ ? make_attention_images<H, Parts, true> : make_attention_images<H, Parts, false>,
+              all_);
+  }
+
+  B& be_;
+  cuda_operands how_;
+  int parts_;
+  cuda_kernels::image_sources all_;
+  index_t count_ = 0;
+  double read_ = 0, written_ = 0;
+  bool aligned_ = true;
+};
 
 template <class H, class Tiling, class M>
 void forward_tiles(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
@@ -175,12 +219,11 @@ void forward(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
 }
 
 template <class H, int Parts, class M>
-void forward_of_width(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
-                      cuda_kernels::attention_images_shape const& s,
+void forward_of_width(cuda_launcher const& on, int width, cuda_kernels::attention_arrays const& a,
                       cuda_kernels::attention_images const& images, M const& mask) {
-  if (s.width == 64)
+  if (width == 64)
     forward<H, Parts, 64>(on, a, images, mask);
-  else if (s.width == 128)
+  else if (width == 128)
     forward<H, Parts, 128>(on, a, images, mask);
   else
     forward<H, Parts, 256>(on, a, images, mask);
@@ -203,40 +246,24 @@ bool smx_tuned(B& be, attention_forward_call<float, S, M> const& c) {
     return true;
   }
   auto const operands = static_cast<cuda_operands>(be.how().operands);
-  attention_images_shape const shape = images_for(operands, c.q.ext[3], c.v.ext[3]);
+  int const width = attention_width(c.q.ext[3], c.v.ext[3]), parts = parts_of(operands),
+            key_rows = attention_key_rows(width, parts);
   attention_arrays const a = arrays_of(c);
-  index_t const q_images = a.batch * a.heads * images_of(a.queries, attention_query_rows),
-                k_images = a.batch * a.kv_heads * images_of(a.keys, shape.key_rows);
   auto frame = be.scope();
-  auto const take = [&](index_t images, int image_rows) {
-    return be.template scratch<std::byte>(extents<1>{images * image_bytes(shape, image_rows)}).ptr;
-  };
-  std::byte *const q = take(q_images, attention_query_rows), *const k = take(k_images, shape.key_rows),
-                   *const v = take(k_images, shape.key_rows);
-  attention_images const images{q, k, v, be.template scratch<int>(extents<1>{k_images}).ptr};
-
-  double const scratch_bytes = static_cast<double>(q_images * image_bytes(shape, attention_query_rows) +
-                                                   2 * k_images * image_bytes(shape, shape.key_rows));
-  double const read = 4.0 * static_cast<double>(c.q.size() + c.k.size() + c.v.size());
-  bool const aligned = has_aligned_rows(c.q) && has_aligned_rows(c.k) && has_aligned_rows(c.v);
-  be.kernel("attention_operands", {0, read + scratch_bytes}, [&](cuda_launcher const& on) {
-    index_t const count = q_images + 2 * k_images;
-    if (operands == cuda_operands::bf16)
-      make_images<bf16, 1>(on, aligned, a, shape, images, count);
-    else if (operands == cuda_operands::f16)
-      make_images<f16, 1>(on, aligned, a, shape, images, count);
-    else
-      make_images<bf16, 3>(on, aligned, a, shape, images, count);
-  });
+  images_of_arrays<B> all(be, operands, parts, a.batch, width);
+  image_source const &q = all.add(c.q, attention_query_rows, c.scale * log2_e, false),
+                     &k = all.add(c.k, key_rows, 1, false), &v = all.add(c.v, key_rows, 1, true);
+  attention_images const images{q.to, k.to, v.to, v.odd};
+  all.make();
   double const flops = 2.0 * static_cast<double>(a.d + a.e) * visible_pairs<B>(c);
-  be.kernel("attention", {flops, scratch_bytes + 4.0 * static_cast<double>(c.y.size())},
+  be.kernel("attention", {flops, all.bytes() + 4.0 * static_cast<double>(c.y.size())},
             [&](cuda_launcher const& on) {
               if (operands == cuda_operands::bf16)
-                forward_of_width<bf16, 1>(on, a, shape, images, c.mask);
+                forward_of_width<bf16, 1>(on, width, a, images, c.mask);
               else if (operands == cuda_operands::f16)
-                forward_of_width<f16, 1>(on, a, shape, images, c.mask);
+                forward_of_width<f16, 1>(on, width, a, images, c.mask);
               else
-                forward_of_width<bf16, 3>(on, a, shape, images, c.mask);
+                forward_of_width<bf16, 3>(on, width, a, images, c.mask);
             });
   return true;
 }
