@@ -159,8 +159,8 @@ template <class H, class Tiling> struct warp_products {
   }
 
   /// sums += P V, P in `scores`, `v`: a tile. Odd: some of V is infinite or NaN, and counts only where P is
-  /// not 0.
-  template <bool Odd>
+  /// not 0: as the infinity that it is, or, where P is Signed, as NaN.
+  template <bool Odd, bool Signed = false>
   static __device__ __forceinline__ void add(strip& sums, square const& scores, std::byte const* v) {
     int const lane = static_cast<int>(threadIdx.x % 32);
     image_rows<keys> const v_rows(v, lane / 8 % 2 * 8 + lane % 8, lane / 16);
@@ -200,8 +200,11 @@ template <class H, class Tiling> struct warp_products {
             for (int half = 0; half < 2; ++half) {
               std::uint32_t const a[2] = {above[2 * half], above[2 * half + 1]},
                                   b[2] = {below[2 * half], below[2 * half + 1]};
-              mma_16x8x16<H>(plus[m][half], left[m][step][0], a);
-              mma_16x8x16<H>(minus[m][half], left[m][step][0], b);
+              std::uint32_t const(&l)[4] = left[m][step][0];
+              std::uint32_t const size[4] = {l[0] & 0x7FFF7FFFu, l[1] & 0x7FFF7FFFu, l[2] & 0x7FFF7FFFu,
+                                             l[3] & 0x7FFF7FFFu};
+              mma_16x8x16<H>(plus[m][half], size, a);
+              mma_16x8x16<H>(minus[m][half], size, b);
             }
         }
 #pragma unroll
@@ -227,8 +230,9 @@ template <class H, class Tiling> struct warp_products {
             float& sum = sums[m][n + half][i];
             if constexpr (parts > 1) sum += lead[m][half][i] + rest[m][half][i];
             if constexpr (Odd) {
-              if (plus[m][half][i] > 0) sum -= minus_infinity<float>;
-              if (minus[m][half][i] > 0) sum += minus_infinity<float>;
+              bool const up = plus[m][half][i] > 0, down = minus[m][half][i] > 0;
+              if (up || (Signed && down)) sum -= minus_infinity<float>;
+              if (down || (Signed && up)) sum += minus_infinity<float>;
             }
           }
     }

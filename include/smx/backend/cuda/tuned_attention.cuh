@@ -5,6 +5,7 @@
 
 #include <climits>
 
+#include <smx/backend/cuda/attention_backward.cuh>
 #include <smx/backend/cuda/attention_step.cuh>
 #include <smx/backend/cuda/attention_warpgroups.cuh>
 #include <smx/backend/cuda/backend.cuh>
@@ -31,29 +32,28 @@ template <> struct group_tiling_for<128> : cuda_kernels::warpgroup_tiling<128, 2
 constexpr int parts_of(cuda_operands how) {
   return how == cuda_operands::bf16 || how == cuda_operands::f16 ? 1 : 3;
 }
+template <class V> extents<3> outer_strides(V const& v) { return {v.str[0], v.str[1], v.str[2]}; }
+
+/// What forward and backward calls have in common.
 template <class C> cuda_kernels::attention_arrays arrays_of(C const& c) {
-  auto const outer = [](auto const& v) { return extents<3>{v.str[0], v.str[1], v.str[2]}; };
-  bool const records = c.lse.size() != 0;
   auto const integer = [](index_t n) { return static_cast<int>(n); };
-  return {c.q.ptr,
-          c.k.ptr,
-          c.v.ptr,
-          c.y.ptr,
-          records ? c.lse.ptr : nullptr,
-          outer(c.q),
-          outer(c.k),
-          outer(c.v),
-          outer(c.y),
-          outer(c.lse),
-          c.q.ext[0],
-          c.q.ext[1],
-          c.k.ext[1],
-          integer(c.q.ext[2]),
-          integer(c.k.ext[2]),
-          integer(c.q.ext[3]),
-          integer(c.v.ext[3]),
-          integer(c.q.ext[1] / c.k.ext[1]),
-          c.scale};
+  cuda_kernels::attention_arrays a{};
+  a.q = c.q.ptr, a.k = c.k.ptr, a.v = c.v.ptr;
+  a.sq = outer_strides(c.q), a.sk = outer_strides(c.k), a.sv = outer_strides(c.v);
+  a.batch = c.q.ext[0], a.heads = c.q.ext[1], a.kv_heads = c.k.ext[1];
+  a.queries = integer(c.q.ext[2]), a.keys = integer(c.k.ext[2]);
+  a.d = integer(c.q.ext[3]), a.e = integer(c.v.ext[3]), a.shared = integer(a.heads / a.kv_heads);
+  a.scale = c.scale;
+  if constexpr (!requires { c.dy; }) {
+    a.y = c.y.ptr, a.sy = outer_strides(c.y);
+    if (c.lse.size() != 0) a.lse = c.lse.ptr, a.sl = outer_strides(c.lse);
+  }
+  return a;
+}
+/// Whether row and image numbers fit.
+template <class C> bool fits(C const& c) {
+  constexpr index_t most = index_t{1} << 30;
+  return c.q.ext[0] * c.q.ext[1] * c.q.ext[2] <= most && c.k.ext[0] * c.k.ext[1] * c.k.ext[2] <= most;
 }
 
 /// Pairs of a query and a key that tiles of 64 queries do not skip. Backends that run do not ask: it walks
@@ -229,6 +229,41 @@ void forward_of_width(cuda_launcher const& on, int width, cuda_kernels::attentio
     forward<H, Parts, 256>(on, a, images, mask);
 }
 
+/// f(tiling, 16-bit type) for the kernels of backward.
+template <class F> void with_backward_tiling(int parts, int width, F const& f) {
+  using namespace cuda_kernels;
+  if (parts == 1 && width == 64) return f(backward_tiling<64, 1>{});
+  if (parts == 1) return f(backward_tiling<128, 1>{});
+  if (width == 64) return f(backward_tiling<64, 3>{});
+  f(backward_tiling<128, 3>{});
+}
+template <class M>
+void backward_queries(cuda_launcher const& on, int parts, int width, cuda_kernels::attention_arrays const& a,
+                      cuda_kernels::backward_images const& images,
+                      cuda_kernels::attention_row_numbers const& numbers,
+                      cuda_kernels::attention_gradients const& to, M const& mask) {
+  using namespace cuda_kernels;
+  with_backward_tiling(parts, width, [&]<class Tiling>(Tiling) {
+    index_t const blocks = a.batch * a.heads * images_of(a.queries, Tiling::rows);
+    constexpr std::size_t shared = Tiling::shared_bytes + Tiling::template tiles_of<M>::shared_bytes;
+    on.launch({dim3(static_cast<unsigned>(blocks)), dim3(Tiling::threads), shared},
+              attention_backward_queries<bf16, Tiling, M>, a, images, numbers, to, mask);
+  });
+}
+template <class M>
+void backward_keys(cuda_launcher const& on, int parts, int width, cuda_kernels::attention_arrays const& a,
+                   cuda_kernels::backward_images const& images,
+                   cuda_kernels::attention_row_numbers const& numbers,
+                   cuda_kernels::attention_gradients const& to, M const& mask) {
+  using namespace cuda_kernels;
+  with_backward_tiling(parts, width, [&]<class Tiling>(Tiling) {
+    index_t const blocks = a.batch * a.kv_heads * images_of(a.keys, Tiling::rows);
+    constexpr std::size_t shared = Tiling::shared_bytes + key_block_sight<M, Tiling::threads>::shared_bytes;
+    on.launch({dim3(static_cast<unsigned>(blocks)), dim3(Tiling::threads), shared},
+              attention_backward_keys<bf16, Tiling, M>, a, images, numbers, to, mask);
+  });
+}
+
 }  // namespace tuned_attention
 
 template <class B, class S, class M>
@@ -236,11 +271,8 @@ requires OnCuda<B>
 bool smx_tuned(B& be, attention_forward_call<float, S, M> const& c) {
   using namespace tuned_attention;
   using namespace cuda_kernels;
-  index_t const rows = c.q.ext[0] * c.q.ext[1] * c.q.ext[2], keys = c.k.ext[2];
-  constexpr index_t most = index_t{1} << 30;
-  if (c.q.ext[3] > attention_widest || c.v.ext[3] > attention_widest) return false;
-  if (rows > most || keys > most || c.k.ext[0] * c.k.ext[1] * keys > most) return false;
-  if (rows == 0) return true;
+  if (c.q.ext[3] > attention_widest || c.v.ext[3] > attention_widest || !fits(c)) return false;
+  if (c.q.ext[0] * c.q.ext[1] * c.q.ext[2] == 0) return true;
   if (c.q.ext[2] == 1) {
     step(be, c);
     return true;
@@ -265,6 +297,52 @@ bool smx_tuned(B& be, attention_forward_call<float, S, M> const& c) {
               else
                 forward_of_width<bf16, 3>(on, width, a, images, c.mask);
             });
+  return true;
+}
+
+template <class B, class S, class M>
+requires OnCuda<B>
+bool smx_tuned(B& be, attention_backward_call<float, S, M> const& c) {
+  using namespace tuned_attention;
+  using namespace cuda_kernels;
+  index_t const batch = c.q.ext[0], heads = c.q.ext[1], queries = c.q.ext[2];
+  if (c.q.ext[3] > widest_backward || c.v.ext[3] > widest_backward || !fits(c)) return false;
+  if (c.q.size() == 0 || c.k.size() == 0 || c.v.size() == 0 || c.lse.size() == 0) return false;
+  auto const operands = static_cast<cuda_operands>(be.how().operands);
+  // gradients leave the range of f16 soon
+  int const width = attention_width(c.q.ext[3], c.v.ext[3]), parts = operands == cuda_operands::bf16 ? 1 : 3;
+  attention_arrays const a = arrays_of(c);
+  auto frame = be.scope();
+  images_of_arrays<B> all(be, operands, parts, batch, width);
+  backward_images const images{
+      all.add(c.q, attention_query_rows, c.scale * log2_e, true), all.add(c.k, attention_query_rows, 1, true),
+      all.add(c.v, attention_query_rows, 1, false), all.add(c.dy, attention_query_rows, 1, true)};
+  all.make();
+  extents<3> const rows{batch, heads, queries};
+  attention_row_numbers const numbers{be.template scratch<float>(rows).ptr,
+                                      be.template scratch<float>(rows).ptr};
+  be.kernel(
+      "attention_row_sums",
+      {2.0 * static_cast<double>(c.y.size()), 4.0 * static_cast<double>(2 * c.y.size() + 3 * c.lse.size())},
+      [&](cuda_launcher const& on) {
+        index_t const count = batch * heads * queries;
+        on.launch({dim3(blocks_for(count, long_team / short_team)), dim3(short_team, long_team / short_team)},
+                  attention_row_sums<plus>, extents<4>{batch, heads, queries, c.y.ext[3]},
+                  attention_row_source{c.y.ptr, outer_strides(c.y)},
+                  attention_row_source{c.dy.ptr, outer_strides(c.dy)},
+                  attention_row_source{c.lse.ptr, outer_strides(c.lse)}, numbers, plus{});
+      });
+  attention_gradients const to{
+      c.dq.ptr, c.dk.ptr, c.dv.ptr, outer_strides(c.dq), outer_strides(c.dk), outer_strides(c.dv)};
+  double const pairs = visible_pairs<B>(c), d = a.d, e = a.e;
+  be.kernel(
+      "attention_backward_queries",
+      {2 * pairs * (2 * d + e), all.bytes() + 4.0 * static_cast<double>(c.q.size())},
+      [&](cuda_launcher const& on) { backward_queries(on, parts, width, a, images, numbers, to, c.mask); });
+  be.kernel(
+      "attention_backward_keys",
+      {2 * pairs * (2 * d + 2 * e), all.bytes() + 4.0 * static_cast<double>(c.k.size() + c.v.size())},
+      [&](cuda_launcher const& on) { backward_keys(on, parts, width, a, images, numbers, to, c.mask); });
   return true;
 }
 
