@@ -18,9 +18,9 @@ namespace bench {
 using smx::index_t;
 
 /// What one call costs, by plan. tensors: bytes of everything that is not scratch: inputs, outputs, weights,
-/// what forward keeps for backward, gradients.
+/// what forward keeps for backward, gradients. launches: primitives and kernels.
 struct costs {
-  double flops = 0, bytes = 0, workspace = 0, tensors = 0;
+  double flops = 0, bytes = 0, workspace = 0, tensors = 0, launches = 0;
 };
 
 struct row {

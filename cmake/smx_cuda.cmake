@@ -38,6 +38,13 @@ macro(smx_enable_cuda_language)
       enable_language(CUDA)
       set(SMX_HAS_CUDA ON)
       set(CMAKE_CUDA_EXTENSIONS OFF)
+      set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # the one that smx::cuda links: not two in a program
+      if("cuda_std_20" IN_LIST CMAKE_CUDA_COMPILE_FEATURES)
+        set(CMAKE_CUDA_STANDARD 20)
+        set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+      else()  # CMake 3.25 does not know that nvcc has it
+        string(APPEND CMAKE_CUDA_FLAGS " -std=c++20")
+      endif()
     elseif(NOT SMX_WITH_CUDA STREQUAL "AUTO")
       message(FATAL_ERROR "smx: SMX_WITH_CUDA is ${SMX_WITH_CUDA}, and nvcc compiles nothing here")
     endif()

@@ -136,9 +136,11 @@ compile() {
     arch="${capability/./}"
     [ "${capability%%.*}" -lt 9 ] || arch="${arch}a"  # with the instructions of that generation alone
   fi
+  local cuda_tests=all
+  [ "$mode" = default ] || cuda_tests=short
   if ! CUDACXX="$nvcc" cmake --preset release -S . -B "$build" -G Ninja -D SMX_WITH_CUDA=ON -D SMX_FETCH=OFF \
     -D SMX_BUILD_TESTS=ON -D SMX_TEST_PARTS=cuda -D SMX_BUILD_BENCH=ON -D SMX_BENCH_PARTS=cuda \
-    -D SMX_BUILD_EXAMPLES=OFF -D "CMAKE_CUDA_ARCHITECTURES=$arch" >"$out/configure.log" 2>&1; then
+    -D SMX_BUILD_EXAMPLES=OFF -D SMX_EMULATE_CUDA=OFF -D SMX_CUDA_TESTS="$cuda_tests" -D "CMAKE_CUDA_ARCHITECTURES=$arch" >"$out/configure.log" 2>&1; then
     tail -n 40 "$out/configure.log" >&2
     return 1
   fi

@@ -22,6 +22,10 @@ void bench::add_attention(std::vector<row>& rows, int threads) {
     add_rows(rows, "attention", "full", length, curve_dim, job<smx::attention<float>>{{}, qkv}, threads);
     add_rows(rows, "attention", "causal", length, curve_dim,
              job<smx::attention<float, smx::causal_mask>>{{}, qkv}, threads);
+    add_rows(
+        rows, "attention", "causal-alibi", length, curve_dim,
+        job<smx::attention<float, smx::causal_mask, smx::modified_scores>>{{.scores = {.alibi = 8}}, qkv},
+        threads);
     if (length >= 1024)
       add_rows(rows, "attention", "causal-window-512", length, curve_dim,
                job<smx::attention<float, smx::window_mask>>{{.mask = {512}}, qkv}, threads);

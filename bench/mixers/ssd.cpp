@@ -20,7 +20,7 @@ void add_token_scan(std::vector<row>& rows, std::string const& variant, index_t 
   double const size = static_cast<double>(length * heads * states * head_dim);
   rows.push_back({row_name("token_scan", variant, "forward", 1, length), length, heads * head_dim,
                   [=] {
-                    return costs{5 * size, 8 * static_cast<double>(length * heads * head_dim), 0, 0};
+                    return costs{5 * size, 8 * static_cast<double>(length * heads * head_dim)};
                   },
                   [=] {
                     struct stage {
@@ -68,5 +68,11 @@ void bench::add_ssd(std::vector<row>& rows, int threads) {
     smx::extents<4> const head{1, 12, length, 64};
     add_rows(rows, "linear_attention", "heads-12", length, curve_dim,
              job<smx::linear_attention<float>>{{}, {head, head, head}}, threads);
+    using smx::decay_kind;
+    add_rows(rows, "linear_attention", "heads-12-decay-head", length, curve_dim,
+             job<smx::linear_attention<float, decay_kind::head>>{{.heads = 12}, {head, head, head}}, threads);
+    add_rows(rows, "linear_attention", "heads-12-decay-token", length, curve_dim,
+             job<smx::linear_attention<float, decay_kind::token>>{{}, {head, head, head, {1, 12, length, 1}}},
+             threads);
   }
 }

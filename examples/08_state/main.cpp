@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state of a stream as a value: written to a file and read back, branched, taken back. The prompt is read
-// once; every continuation has the bits of one that was never interrupted.
+// The state of a stream as a value: written to a file and read back, branched, peeked at, taken back,
+// reordered; rows of different lengths; a ring. The prompt is read once; every continuation has the bits of
+// one that was never interrupted.
 #include <smx/smx.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 
@@ -61,23 +64,88 @@ template <class M, class W, class... X> bool run(smx::cpu& be, M const& mix, W c
   return good;
 }
 
+// Two rows, each with tokens of its own; every check is against a stream of that row alone.
+template <class M, class W, class... X> bool verbs(smx::cpu& be, M const& mix, W const& w, X const&... x) {
+  auto const rows = [](auto const& v, index_t first, index_t count) {
+    return smx::slice(v.cview(), 2, first, count);
+  };
+  auto const of = [](auto const& v, index_t row) { return smx::slice(v, 0, row, 1); };
+  bool good = true;
+
+  // A draft of 6 tokens: its outputs first, then 4 tokens of row 0 and 2 of row 1 are accepted. The prompts
+  // were of different lengths, too.
+  smx::stream s(be, mix, w, {.capacity = length, .snapshots = 2});
+  s.prefill({prompt, prompt - 20}, rows(x, 0, prompt)...);
+  s.peek(rows(x, prompt, 6)...);
+  s.commit({4, 2});
+  auto const next = s.step(rows(x, 150, 1)...);
+  index_t const prompts[] = {prompt, prompt - 20}, accepted[] = {4, 2};
+  for (index_t b = 0; b < 2; ++b) {
+    smx::stream alone(be, mix, w, length);
+    alone.prefill(of(rows(x, 0, prompts[b]), b)...);
+    alone.prefill(of(rows(x, prompt, accepted[b]), b)...);
+    auto const want = alone.step(of(rows(x, 150, 1), b)...);
+    good = std::memcmp(&next(b, 0, 0, 0), want.data(), want.bytes()) == 0 && good;
+  }
+
+  // Taken back to before the step. Attention could go back to any length, others to a snapshot.
+  s.truncate({prompt + 4, prompt - 18});
+  good = same(s.step(rows(x, 150, 1)...), next) && good;
+
+  // Beam search: both rows go on from what was row 1.
+  s.reorder({1, 1});
+  good = s.position(0) == s.position(1) && good;
+
+  // An impossible wish changes nothing.
+  try {
+    s.reorder({0, 2});
+    good = false;
+  } catch (smx::precondition_error const&) {}
+  std::printf("%-18s two rows: %s\n", M::about.name.data(), good ? "each as if alone" : "NOT as if alone");
+  return good;
+}
+
+// Attention that looks back over 32 tokens, for as long as it likes, in 40 rows.
+bool ring(smx::cpu& be, smx::tensor<float, 4> const& q, smx::tensor<float, 4> const& k,
+          smx::tensor<float, 4> const& v) {
+  smx::attention<float, smx::window_mask> const mix{.mask = {32}};
+  smx::stream s(be, mix, {}, {.capacity = 40, .ring = true});
+  auto const whole = smx::forward(be, mix, {}, q, k, v);
+  float worst = 0;
+  for (index_t t = 0; t < length; t += 4) {
+    auto const row = [&](auto const& x) { return smx::slice(x.cview(), 2, t, 4); };
+    auto const y = s.prefill(row(q), row(k), row(v));
+    for (index_t h = 0; h < y.extents()[1]; ++h)
+      for (index_t i = 0; i < 4; ++i)
+        for (index_t d = 0; d < y.extents()[3]; ++d)
+          worst = std::max(worst, std::abs(y(0, h, i, d) - whole(0, h, t + i, d)));
+  }
+  std::printf("a ring after %lld tokens: %zu bytes, at most %.1e from one-shot\n",
+              static_cast<long long>(s.position()), s.bytes(), static_cast<double>(worst));
+  return worst < 1e-5f;
+}
+
 }  // namespace
 
 int main() {
   smx::cpu be;
-  auto const random = [&](index_t heads, index_t dim, std::uint64_t seed) {
-    return smx::random_normal<float>(be, {1, heads, length, dim}, seed);
+  auto const random = [&](index_t batch, index_t heads, index_t dim, std::uint64_t seed) {
+    return smx::random_normal<float>(be, {batch, heads, length, dim}, seed);
   };
-  smx::attention<float, smx::causal_mask> const attention;
-  bool ok = run(be, attention, smx::initialize(be, attention, 0), random(2, 16, 1), random(2, 16, 2),
-                random(2, 16, 3));
-  smx::long_convolution<float> const convolution{.channels = 32, .taps = length};
-  ok = run(be, convolution, smx::initialize(be, convolution, 1), random(1, 32, 4)) && ok;
-  smx::causal_monarch<float> const monarch{.channels = 32, .length = length, .order = 2};
-  ok = run(be, monarch, smx::initialize(be, monarch, 2), random(1, 32, 5)) && ok;
-  smx::ssd<float> const mamba{.heads = 2};
-  ok = run(be, mamba, smx::initialize(be, mamba, 3), random(2, 16, 6), random(2, 1, 7), random(1, 8, 8),
-           random(1, 8, 9)) &&
-       ok;
+  bool ok = true;
+  for (index_t const batch : {1, 2}) {
+    auto const show = [&](auto const& mix, std::uint64_t seed, auto const&... x) {
+      auto const w = smx::initialize(be, mix, seed);
+      ok = (batch == 1 ? run(be, mix, w, x...) : verbs(be, mix, w, x...)) && ok;
+    };
+    show(smx::attention<float, smx::causal_mask>{}, 0, random(batch, 2, 16, 1), random(batch, 2, 16, 2),
+         random(batch, 2, 16, 3));
+    show(smx::long_convolution<float>{.channels = 32, .taps = length}, 1, random(batch, 1, 32, 4));
+    show(smx::causal_monarch<float>{.channels = 32, .length = length, .order = 2}, 2,
+         random(batch, 1, 32, 5));
+    show(smx::ssd<float>{.heads = 2}, 3, random(batch, 2, 16, 6), random(batch, 2, 1, 7),
+         random(batch, 1, 8, 8), random(batch, 1, 8, 9));
+  }
+  ok = ring(be, random(1, 2, 16, 1), random(1, 2, 16, 2), random(1, 2, 16, 3)) && ok;
   return ok ? 0 : 1;
 }

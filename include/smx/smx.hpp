@@ -8,10 +8,12 @@
 #include <smx/backend/reference.hpp>
 #include <smx/mixers/attention.hpp>
 #include <smx/mixers/block_diagonal.hpp>
+#include <smx/mixers/causal_layer.hpp>
 #include <smx/mixers/causal_monarch.hpp>
 #include <smx/mixers/dense.hpp>
 #include <smx/mixers/linear_attention.hpp>
 #include <smx/mixers/long_convolution.hpp>
+#include <smx/mixers/lookahead_cache.hpp>
 #include <smx/mixers/masked_monarch.hpp>
 #include <smx/mixers/materialize.hpp>
 #include <smx/mixers/merge.hpp>
@@ -22,4 +24,6 @@
 #include <smx/mixers/ssd.hpp>
 #include <smx/mixers/ssd_values.hpp>
 #include <smx/mixers/stream.hpp>
+#include <smx/mixers/stream_frontier.hpp>
+#include <smx/mixers/streaming_session.hpp>
 #include <smx/version.hpp>

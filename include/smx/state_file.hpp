@@ -2,14 +2,16 @@
 /// \file  Streaming states in files: a conversation that goes on after a restart, a prompt that is read once.
 ///
 /// The file is safetensors: the arrays, and the counters as scalars of type I64; metadata format "smx.state",
-/// version "1", mixer: the name in its traits. What a convolution has prepared depends on the backend and its
-/// instruction set; such a file is refused by another one.
+/// version "2", mixer: the name in its traits. What a convolution has prepared depends on the backend and its
+/// instruction set; such a file is refused by another one. A file is not trusted: the sizes that its counters
+/// ask for are held against those of its arrays before any memory is taken.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <type_traits>
 
+#include <smx/backend/plan.hpp>
 #include <smx/io/safetensors.hpp>
 #include <smx/io/safetensors_writer.hpp>
 #include <smx/mixers/state.hpp>
@@ -18,7 +20,7 @@ namespace smx {
 
 namespace detail {
 
-inline constexpr char const *state_format = "smx.state", *state_version = "1";
+inline constexpr char const *state_format = "smx.state", *state_version = "2";
 
 /// One state in one open file.
 template <class S> class state_reader {
@@ -35,8 +37,9 @@ template <class S> class state_reader {
     if (!file_.at(name).shape.empty()) refuse(name, "a scalar", "an array");
     return file_.read<std::int64_t>(name).front();
   }
-  /// Counters within what their capacity allows; nothing else may be in the file.
-  void read_counters(S& s) const {
+  /// The counters, none negative; nothing but the parts of S may be in the file.
+  S counters() const {
+    S s;
     std::size_t parts = 0;
     S::for_each_counter(
         [&](char const* name, index_t& to) {
@@ -48,18 +51,27 @@ template <class S> class state_reader {
     S::for_each_array([&](char const*, auto&) { ++parts; }, s);
     if (parts != file_.names().size())
       refuse("tensors", std::to_string(parts) + " of them", std::to_string(file_.names().size()));
-    if (s.tokens() > s.capacity) refuse("capacity", "at least the tokens", std::to_string(s.capacity));
+    if (s.capacity < 1) refuse("capacity", "at least 1", std::to_string(s.capacity));
+    return s;
+  }
+  /// Throws unless the arrays of the file have the types and extents of those of `made`.
+  template <class Made> void expect_arrays_of(Made const& made) const {
+    Made::for_each_array(
+        [&](char const* name, auto const& to) {
+          using value = typename std::remove_cvref_t<decltype(to)>::value_type;
+          auto const& found = file_.at(name);
+          if (found.dtype != stored_dtype_of<value>())
+            refuse(name, std::string("type ") + name_of(stored_dtype_of<value>()), name_of(found.dtype));
+          auto const& want = to.extents();
+          bool same = found.shape.size() == static_cast<std::size_t>(want.rank());
+          for (int r = 0; same && r < want.rank(); ++r)
+            same = found.shape[static_cast<std::size_t>(r)] == want[r];
+          if (!same) refuse(name, "the extents of such a state", "others");
+        },
+        made);
   }
   void read_arrays(S& s) const {
-    S::for_each_array(
-        [&](char const* name, auto& to) {
-          using value = typename std::remove_reference_t<decltype(to)>::value_type;
-          stored_dtype const found = file_.at(name).dtype;
-          if (found != stored_dtype_of<value>())
-            refuse(name, std::string("type ") + name_of(stored_dtype_of<value>()), name_of(found));
-          file_.read(name, to.view());
-        },
-        s);
+    S::for_each_array([&](char const* name, auto& to) { file_.read(name, to.view()); }, s);
   }
   [[noreturn]] void refuse(std::string const& what, std::string const& expected,
                            std::string const& got) const {
@@ -75,6 +87,22 @@ template <class S> class state_reader {
   }
   safetensors_file file_;
 };
+
+/// What make_state would give, without memory: from extents alone, by a planner for what backend B runs.
+template <class B, class M>
+auto planned_state(M const& m, weights_in<M, B> const& w, inputs_in<M, B> const& x, index_t capacity) {
+  using plan = plan_backend<typename target_of<B>::type>;
+  weights_in<M, plan> weights;
+  inputs_in<M, plan> inputs;
+  auto const shape = [](auto const& from, auto& to) {
+    if (from.size() != 0) to = {nullptr, from.ext};
+  };
+  m.for_each_weight([&](auto const&, auto const& from, auto& to) { shape(from, to); }, w, weights);
+  M::for_each_input([&](char const*, auto const& from, auto& to) { shape(from, to); }, x, inputs);
+  plan be;
+  auto frame = be.scope();
+  return m.make_state(be, weights, inputs, capacity);
+}
 
 }  // namespace detail
 
@@ -93,24 +121,30 @@ template <MixerValue M, VisitableState S> void save_state(std::string const& pat
 /// The state that save_state wrote; x gives batch, heads and dim, as for make_state. Throws file_error, which
 /// names the file, for a file that is damaged, or of another mixer, element type, version, shape or layout.
 template <MixerValue M, class B>
-requires StreamingMixer<M, B> && VisitableState<state_of<M, B>> state_of<M, B> load_state(
-    std::string const& path, B& be, M const& m, std::type_identity_t<weights_in<M, B>> const& w,
-    std::type_identity_t<inputs_in<M, B>> const& x) {
+requires HasState<M, B> state_of<M, B> load_state(std::string const& path, B& be, M const& m,
+                                                  std::type_identity_t<weights_in<M, B>> const& w,
+                                                  std::type_identity_t<inputs_in<M, B>> const& x) {
   using state = state_of<M, B>;
   detail::state_reader<state> const file(path);
   file.check_metadata(std::string(M::about.name));
-  index_t const capacity = file.counter("capacity");
-  if (capacity < 1) file.refuse("capacity", "at least 1", std::to_string(capacity));
-  state s = m.make_state(be, w, x, capacity);
-  file.read_counters(s);
-  if constexpr (requires { m.take_memory(be, x, s); }) {
-    try {
-      m.take_memory(be, x, s);
-    } catch (precondition_error const& e) {
-      file.refuse("state", "one of this mixer on this backend", e.what());
-    }
+  state const read = file.counters();
+  detail::planned_state<B>(m, w, x, 1);  // what is wrong with w and x is not the file's fault
+  try {
+    auto const like = detail::planned_state<B>(m, w, x, read.capacity);
+    expects_value(read.capacity == like.capacity, "state: capacity", "one that this mixer can have",
+                  read.capacity);
+    if constexpr (requires { like.expect_counters(read); })
+      like.expect_counters(read);
+    else
+      expects_value(read.tokens() <= read.capacity, "state: tokens", "no more than its capacity",
+                    read.tokens());
+    file.expect_arrays_of(like);
+  } catch (precondition_error const& e) {
+    file.refuse("state", "one of this mixer on this backend", e.what());
   }
+  state s = m.make_state(be, w, x, read.capacity);
   file.read_arrays(s);
+  detail::copy_counters(read, s);
   return s;
 }
 

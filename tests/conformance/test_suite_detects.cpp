@@ -80,6 +80,14 @@ TEST_CASE("every law fails on a mixer that breaks it") {
       {flaw::loses_state, "streaming equals forward", "steps"},
       {flaw::no_capacity, "streaming equals forward", "beyond the capacity did not throw"},
       {flaw::grows_before_it_throws, "streaming equals forward", "room for the tokens"},
+      {flaw::grows_before_it_throws, "refusals leave the state", "the state after prefill of tokens beyond"},
+      {flaw::no_capacity, "refusals leave the state", "prefill of tokens beyond the capacity did not throw"},
+      {flaw::takes_any_batch, "refusals leave the state", "prefill of a smaller batch did not throw"},
+      {flaw::mixes_batch, "rows move as they are", "row 1: y"},
+      {flaw::truncates_too_little, "truncate forgets", "truncate: 1 tokens"},
+      {flaw::truncates_anything, "truncate forgets", "truncate below 0 did not throw"},
+      {flaw::evicts_nothing, "evicted tokens are gone", "room for the tokens"},
+      {flaw::evicts_anything, "evicted tokens are gone", "evict_front below 0 did not throw"},
   }));
   auto const found = broken_laws(broken);
   CAPTURE(static_cast<int>(broken), law);
@@ -97,6 +105,28 @@ TEST_CASE("traits that are not kept are noticed") {
       smx::testing::on_reference<M>(), smx::testing::problem<M>(smx::testing::cases<M>::examples()[0]));
   REQUIRE(rows);
   CHECK_THAT(*rows, test::contains("y of constant values"));
+}
+
+TEST_CASE("verbs of a state that are not kept are noticed") {
+  auto const said = [](auto m, auto const& law) {
+    using M = decltype(m);
+    return smx::testing::judged([&] {
+             return law(smx::testing::on_reference<M>(),
+                        smx::testing::problem<M>(smx::testing::cases<M>::examples()[0]));
+           })
+        .value_or("");
+  };
+  auto const peek = [](auto const& be, auto const& p) {
+    return smx::testing::laws::peek_leaves_the_state(be, p);
+  };
+  auto const rows = [](auto const& be, auto const& p) {
+    return smx::testing::laws::rows_move_as_they_are(be, p);
+  };
+  CHECK(said(toy(), peek) == "");
+  CHECK(said(toy(), rows) == "");
+  CHECK_THAT(said(test::toy_that_keeps_peeks(), peek), test::contains("the state after a peek"));
+  CHECK_THAT(said(test::toy_that_commits_nothing(), peek), test::contains("the state after a commit"));
+  CHECK_THAT(said(test::toy_that_hides_its_array(), rows), test::contains("expected extents (0, 0"));
 }
 
 TEST_CASE("cross patterns that are not kept are noticed") {

@@ -45,14 +45,23 @@ enum class flaw : char {
   loses_state,                 // streaming forgets what came before
   no_capacity,                 // a step beyond it does not throw
   grows_before_it_throws,      // a refused prefill leaves its tokens in the state
+  takes_any_batch,             // a state of two rows takes tokens of one
+  truncates_too_little,        // one token more stays than was asked for
+  truncates_anything,          // to a length that there never was
+  evicts_nothing,              // the oldest tokens are still read
+  evicts_anything,             // more tokens than there are
 };
 
 /// y_i = sum_{l < taps, l <= i} w[l] x_{i-l}, in double, as plain loops. Shapes: x (B,H,L,D), w (taps), y
 /// like x.
 struct toy {
   using scalar = double;
-  static constexpr traits about{
-      .name = "toy", .causality = causality::exact, .streaming = true, .flops_exponent = 1};
+  static constexpr traits about{.name = "toy",
+                                .causality = causality::exact,
+                                .streaming = true,
+                                .truncates = true,
+                                .evicts = true,
+                                .flops_exponent = 1};
   static constexpr int input_count = 1;
 
   index_t taps = 0;
@@ -63,8 +72,18 @@ struct toy {
   template <class A> struct inputs { array<A, double, 4> x; };   // (B,H,L,D)
   template <class A> struct tape { array<A, double, 4> x; };     // (B,H,L,D)
   template <class A> struct state {
-    array<A, double, 4> x;  // (B,H,capacity,D)
-    index_t length = 0;
+    array<A, double, 4> x;  // (B,H,capacity,D): position p in row p mod capacity
+    index_t length = 0, capacity = 0, first = 0;
+
+    template <class F, class... S> static void for_each_array(F&& f, S&&... s) { f("x", s.x...); }
+    template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
+      f("length", s.length...);
+      f("capacity", s.capacity...);
+      f("first", s.first...);
+    }
+    index_t tokens() const { return length; }
+    index_t kept() const { return length - first; }
+    index_t room() const { return capacity - kept(); }
   };
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
@@ -151,20 +170,37 @@ struct toy {
                             index_t capacity) const {
     extents<4> e = a.x.ext;
     e[2] = capacity;
-    return {tensor<double, 4, space_t<B>>(be.memory(), e), 0};
+    return {tensor<double, 4, space_t<B>>(be.memory(), e), 0, capacity};
   }
   template <class B>
   void prefill(B&, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, double, 4> y) const {
-    index_t const count = a.x.ext[2], capacity = s.x.extents()[2], first = s.length;
+    index_t const count = a.x.ext[2], first = s.length;
+    extents<4> rows = s.x.extents();
+    if (is(flaw::takes_any_batch)) rows[0] = -1;
+    expects_extents("toy: x", a.x.ext, {rows[0], rows[1], -1, rows[3]});
+    expects_extents("toy: y", y.ext, a.x.ext);
+    index_t const room = s.room();
     if (is(flaw::grows_before_it_throws)) s.length += count;
-    if (is(flaw::no_capacity) && first + count > capacity) return;
-    expects_value(first + count <= capacity, "toy: state", "room for the tokens; tokens", first + count);
-    loops::copy(a.x, slice(s.x.view(), 2, first, count));
+    if (is(flaw::no_capacity) && count > room) return;
+    expects_value(count <= room, "toy: state", "room for the tokens; tokens", first + count);
     for (index_t i = 0; i < count; ++i)
-      row(w.w, in<B, double, 4>(s.x.view()), first + i, is(flaw::loses_state) ? first + i : 0, 0.0,
+      loops::copy(slice(a.x, 2, i, 1),
+                  slice(slice(s.x.view(), 2, (first + i) % s.capacity, 1), 0, 0, a.x.ext[0]));
+    for (index_t i = 0; i < count; ++i)
+      row(w.w, in<B, double, 4>(s.x.view()), first + i, is(flaw::loses_state) ? first + i : s.first, 0.0,
           slice(y, 2, i, 1));
     s.length = first + count;
+  }
+  template <class S> void truncate(S& s, index_t length) const {
+    if (!is(flaw::truncates_anything))
+      expects_value(length >= s.first && length <= s.length, "toy: length", "the tokens kept", length);
+    s.length = is(flaw::truncates_too_little) && length < s.length ? length + 1 : length;
+  }
+  template <class S> void evict_front(S& s, index_t n) const {
+    if (!is(flaw::evicts_anything))
+      expects_value(n >= 0 && n <= s.kept(), "toy: n", "0 to the tokens kept", n);
+    if (!is(flaw::evicts_nothing)) s.first += n;
   }
   template <class B>
   void step(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
@@ -194,7 +230,7 @@ struct toy {
       double sum = zero;
       index_t const count = is(flaw::forgets) && taps > 1 ? taps - 1 : taps;
       for (index_t l = 0; l < count && i - l >= first; ++l) {
-        double const entry = x(b, h, i - l, d);
+        double const entry = x(b, h, (i - l) % x.ext[2], d);
         if (is(flaw::swallows_nan) && entry != entry) continue;
         sum += w(l) * entry;
       }
@@ -202,8 +238,8 @@ struct toy {
         if (is(flaw::leaks)) sum += 1e-3 * x(b, h, i + 1, d);
         if (is(flaw::touches_the_future)) sum += 0 * x(b, h, i + 1, d);
       }
-      if (is(flaw::mixes_batch)) sum += 1e-3 * x(0, h, i, d);
-      if (is(flaw::mixes_heads)) sum += 1e-3 * x(b, 0, i, d);
+      if (is(flaw::mixes_batch)) sum += 1e-3 * x(0, h, i % x.ext[2], d);
+      if (is(flaw::mixes_heads)) sum += 1e-3 * x(b, 0, i % x.ext[2], d);
       loops::at(y, at) = sum;
     });
   }
@@ -218,6 +254,28 @@ template <int FlopsExponent, bool Normalised> struct toy_with : toy {
                                 .causality = causality::exact,
                                 .flops_exponent = FlopsExponent,
                                 .normalised = Normalised};
+};
+
+/// The toy with a peek that keeps what it saw, a commit that takes nothing, or a state that does not name its
+/// array.
+struct toy_that_keeps_peeks : toy {
+  template <class B, class W, class X, class S, class Y>
+  void peek(B& be, W const& w, X const& a, S& s, Y const& y) const {
+    prefill(be, w, a, s, y);
+  }
+};
+struct toy_that_commits_nothing : toy {
+  template <class B, class W, class X, class S> void commit(B&, W const&, X const&, S&) const {}
+};
+struct toy_that_hides_its_array : toy {
+  template <class A> struct state : toy::state<A> {
+    template <class F, class... S> static void for_each_array(F&&, S&&...) {}
+  };
+  template <class B>
+  state<owns<B>> make_state(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a,
+                            index_t capacity) const {
+    return {toy::make_state(be, w, a, capacity)};
+  }
 };
 
 }  // namespace test

@@ -94,3 +94,13 @@ TEST_CASE("out_of_memory says how many bytes of what") {
 }
 
 }  // namespace
+
+TEST_CASE("a long name of a function does not push the message out") {
+  auto const called_from = [](char const* function) {
+    try {
+      smx::detail::fail("what went wrong", {"file.hpp", 7, function});
+    } catch (smx::precondition_error const& e) { return std::string(e.what()); }
+  };
+  CHECK_THAT(called_from(std::string(4000, 'f').c_str()), test::contains("what went wrong"));
+  CHECK_THAT(called_from("short"), test::contains("file.hpp:7: short: what went wrong"));
+}

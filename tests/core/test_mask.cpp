@@ -24,8 +24,23 @@ std::string describe(char const* what, index_t b, index_t h, index_range rows, i
          std::to_string(keys.first) + ".." + std::to_string(keys.last);
 }
 
+/// Where the range of a row is not what the row sees, or "".
+template <IntervalMask M> std::string wrong_row(M const& mask, index_t rows, index_t keys) {
+  for (index_t b = 0; b < batches; ++b)
+    for (index_t h = 0; h < heads; ++h)
+      for (index_t i = 0; i < rows; ++i)
+        for (index_t j = 0; j < keys; ++j) {
+          index_range const range = mask.row(b, h, i);
+          if ((range.first <= j && j < range.last) != mask.allow(b, h, i, j))
+            return describe("row", b, h, {i, i + 1}, {j, j + 1});
+        }
+  return "";
+}
+
 /// The first disagreement between the answers of a mask, or "".
 template <class M> std::string disagreement(M const& mask, index_t rows, index_t keys, answers how) {
+  if constexpr (IntervalMask<M>)
+    if (std::string const wrong = wrong_row(mask, rows, keys); wrong != "") return wrong;
   for (index_t b = 0; b < batches; ++b)
     for (index_t h = 0; h < heads; ++h)
       for (index_t r0 = 0; r0 < rows; ++r0)
@@ -142,6 +157,57 @@ TEST_CASE("windows") {
         });
 }
 
+TEST_CASE("rings: positions in rows, as the inner mask says of them") {
+  for (index_t rows : {1, 4, 7})
+    for (index_t first = 0; first <= 9; ++first)
+      for (index_t last = first; last <= first + rows; ++last) {
+        CAPTURE(rows, first, last);
+        auto const truth = [=](auto const& inner) {
+          return [=](index_t b, index_t h, index_t i, index_t j) {
+            for (index_t p = first; p < last; ++p)
+              if (p % rows == j) return inner.allow(b, h, i, p);
+            return false;
+          };
+        };
+        auto const holds = [&](auto const& inner) {
+          ring_mask<std::remove_cvref_t<decltype(inner)>> const mask{inner, rows, first, last};
+          CHECK(difference(mask, 6, rows, truth(inner)) == "");
+          CHECK(disagreement(mask, 6, rows, answers::sound) == "");
+          CHECK(mask == decltype(mask)(mask));
+        };
+        holds(causal_mask{first});
+        holds(window_mask{3, last - 1});
+        holds(block_causal_mask{2, 1, last / 2 * 2});
+        holds(full_mask{});
+      }
+}
+
+TEST_CASE("what windows need of a ring") {
+  for (index_t size : {1, 3})
+    for (index_t i = 0; i < 8; ++i) {
+      window_mask const mask{size};
+      CHECK(mask.oldest(i) == std::max<index_t>(0, mask.row(0, 0, i).first));
+      CHECK(mask.reach() == size);
+    }
+  for (index_t i = 0; i < 13; ++i) {
+    block_causal_mask const mask{4, 1, 2};
+    CHECK(mask.oldest(i) == mask.row(0, 0, i).first);
+    CHECK(mask.reach() == 8);
+    index_t const closed = mask.closed(i);  // no query before it sees a key from there on
+    CHECK(closed <= i);
+    CHECK(i - closed < 4);
+    CHECK((closed + 2) % 4 == 0);
+  }
+  CHECK(block_causal_mask{4}.reach() == 0);
+  CHECK(block_causal_mask{4}.oldest(9) == 0);
+  STATIC_REQUIRE(WindowedMask<window_mask> && WindowedMask<block_causal_mask>);
+  STATIC_REQUIRE(StreamableMask<causal_mask> && !WindowedMask<causal_mask>);
+  STATIC_REQUIRE(!StreamableMask<prefix_mask> && !StreamableMask<lookahead_mask>);
+  auto const both = causal_mask{} & window_mask{3};
+  CHECK(both.reach() == 3);
+  CHECK(both.oldest(5) == 3);
+}
+
 TEST_CASE("prefixes") {
   for (index_t offset : {-2, 0, 3})
     check(prefix_mask{lengths.data(), 2, offset}, answers::exact,
@@ -213,6 +279,8 @@ TEST_CASE("padding, dilation and lookahead") {
         for (index_t k = 0; k < 6; ++k) {
           bool const any = mask.allow(0, 0, r, k) || mask.allow(0, 0, r, k + 1);
           CHECK((mask.tile(0, 0, {r, r + 1}, {k, k + 2}) == tile_class::empty) == !any);
+          CHECK(mask.tile(0, 0, {r, r + 1}, {k, k + 1}) ==
+                (mask.allow(0, 0, r, k) ? tile_class::full : tile_class::empty));
         }
     }
   index_t const ahead[] = {0, 2, 0, 1, 0, 3, -2, 4, 0, 0, -9, 1};
@@ -220,6 +288,13 @@ TEST_CASE("padding, dilation and lookahead") {
         [&](index_t b, index_t, index_t i, index_t j) { return j <= i + ahead[b * 6 + i]; });
   check(lookahead_mask{view<index_t const, 2, host_space>(ahead, extents<2>{1, 6}), 1}, answers::exact,
         [&](index_t, index_t, index_t i, index_t j) { return j <= i + 1 + ahead[i]; });
+  index_t const most = std::numeric_limits<index_t>::max(), least = std::numeric_limits<index_t>::min();
+  index_t const far[] = {0, most, 0, least, 1, most};
+  for (index_t offset : {-3, 0, 2})
+    check(lookahead_mask{view<index_t const, 2, host_space>(far, extents<2>{1, 6}), offset}, answers::exact,
+          [&](index_t, index_t, index_t i, index_t j) {
+            return far[i] == most || (far[i] != least && j <= i + offset + far[i]);
+          });
 }
 
 TEST_CASE("boolean masks") {
@@ -310,8 +385,8 @@ TEST_CASE("prompts and answers of several packed sequences") {
 TEST_CASE("masks refuse what does not fit the scores") {
   extents<4> const scores{2, 2, 6, 7};
   auto const said = [&](auto const& mask) { return refusal([&] { expect_mask_fits(mask, scores); }); };
-  index_t const numbers[] = {0, 3, 8, -1}, backwards[] = {0, 5, 3, 7}, late[] = {1, 7}, wide[] = {0, 8},
-                fits[] = {0, 7};
+  index_t const numbers[] = {0, 3, 8, -1}, backwards[] = {0, 5, 3, 7}, short_last[] = {0, 8, 7},
+                late[] = {1, 7}, wide[] = {0, 8}, fits[] = {0, 7};
   CHECK_THAT(said(window_mask{0}), contains("size of a window") && contains("got 0"));
   CHECK_THAT(said(band_mask{-1, 0}), contains("left reach") && contains("got -1"));
   CHECK_THAT(said(band_mask{0, -2}), contains("right reach") && contains("got -2"));
@@ -325,6 +400,7 @@ TEST_CASE("masks refuse what does not fit the scores") {
   CHECK_THAT(said(packed_mask{fits, 0, nullptr}), contains("segments") && contains("got 0"));
   CHECK_THAT(said(packed_mask{late, 1}), contains("a first entry of 0") && contains("got 1"));
   CHECK_THAT(said(packed_mask{backwards, 3}), contains("do not decrease") && contains("got 3"));
+  CHECK_THAT(said(packed_mask{short_last, 2}), contains("do not decrease") && contains("got 7"));
   CHECK_THAT(said(packed_mask{wide, 1}), contains("number of keys") && contains("got 8"));
   CHECK_THAT(said(packed_mask{fits, 1}), contains("number of queries") && contains("got 7"));
   CHECK_THAT(said(padding_mask{}), contains("padded lengths") && contains("got none"));
@@ -335,8 +411,8 @@ TEST_CASE("masks refuse what does not fit the scores") {
   CHECK_THAT(said(lookahead_mask{}), contains("lookahead") && contains("got none"));
   CHECK_THAT(said(lookahead_mask{view<index_t const, 2, host_space>(numbers, extents<2>{3, 1})}),
              contains("lookahead") && contains("got 3"));
-  CHECK_THAT(said(lookahead_mask{view<index_t const, 2, host_space>(numbers, extents<2>{1, 4})}),
-             contains("an entry for each query") && contains("got 4"));
+  CHECK_THAT(said(lookahead_mask{view<index_t const, 2, host_space>(numbers, extents<2>{1, 5})}),
+             contains("an entry for each query") && contains("got 5"));
   auto const t = table();
   auto const boolean = [&](extents<4> const& e) {
     return boolean_mask{view<bool const, 4, host_space>(t.get(), e)};

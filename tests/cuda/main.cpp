@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Runs the suites named on the command line (all without one). Exit status: 0, 1 when something
-/// failed, 2 for wrong use, 77 where no GPU answers.
+/// \file  Runs the suites named on the command line (without one all but lost_device). Exit status: 0, 1 when
+/// something failed, 2 for wrong use, 77 where no GPU answers.
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -48,7 +48,7 @@ int main(int count, char** arguments) {
   test::prepare();
   int passed = 0, failed = 0;
   for (test::suite const* s = first; s != nullptr; s = s->next) {
-    bool wanted = names.empty();
+    bool wanted = names.empty() && std::string(s->name) != "lost_device";  // nothing runs after that one
     for (std::string const& name : names) wanted = wanted || name == s->name;
     if (!wanted) continue;
     test::reporter report;

@@ -33,6 +33,9 @@ template <class M> void row(char const* type) {
   char const* const causality = about.causality == smx::causality::none    ? "-"
                                 : about.causality == smx::causality::exact ? "exact"
                                                                            : "rounding";
+  std::string streaming = about.streaming ? "yes" : "-";
+  if (about.streaming && about.truncates) streaming += ", truncates";
+  if (about.streaming && about.evicts) streaming += ", evicts";
   std::string backends;
   add_backend<M, smx::cpu>(backends, "cpu");
   add_backend<M, smx::reference_backend>(backends, "reference");
@@ -43,7 +46,7 @@ template <class M> void row(char const* type) {
               pattern_cell(smx::supports<M, pattern::causal_self>),
               pattern_cell(smx::supports<M, pattern::noncausal_cross>),
               pattern_cell(smx::supports<M, pattern::causal_cross>),
-              about.pointwise ? "row by row" : causality, about.streaming ? "yes" : "-",
+              about.pointwise ? "row by row" : causality, streaming.c_str(),
               growth(about.flops_exponent).c_str(), backends.c_str());
 }
 

@@ -35,10 +35,10 @@ class comparison {
   }
 
   /// Compares what a view shows, in row-major order of its axes.
-  template <class T, int R> void check(std::string const& name, smx::view<T, R, smx::host_space> v) {
+  template <class T, int R, class S> void check(std::string const& name, smx::view<T, R, S> v) {
     check(name, elements(v));
   }
-  template <class T, int R> void check(std::string const& name, smx::tensor<T, R, smx::host_space> const& t) {
+  template <class T, int R, class S> void check(std::string const& name, smx::tensor<T, R, S> const& t) {
     check(name, t.cview());
   }
 

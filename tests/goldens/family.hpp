@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <smx/backend/cpu.hpp>
-#include <smx/backend/reference.hpp>
+#include <goldens_backends.hpp>
 #include <tests/goldens/comparison.hpp>
 #include <tests/goldens/golden.hpp>
 
@@ -30,20 +29,20 @@ struct family {
 std::vector<family> all_families();
 
 namespace detail {
-template <class F, class B, class T> void compute(golden const& g, comparison& c) {
-  B be;
+template <class F, class Make, class T> void compute(golden const& g, comparison& c) {
+  auto be = Make()();
   F::template compute<T>(be, g, c);
 }
 }  // namespace detail
 
 /// F: `template <class T, class B> static void compute(B& be, golden const&, comparison&)`.
 template <class F> family make_family(std::string name) {
-  using smx::reference_backend;
-  return {std::move(name),
-          {{"reference", "f64", &detail::compute<F, reference_backend, double>},
-           {"reference", "f32", &detail::compute<F, reference_backend, float>},
-           {"cpu", "f64", &detail::compute<F, smx::cpu, double>},
-           {"cpu", "f32", &detail::compute<F, smx::cpu, float>}}};
+  family made{std::move(name), {}};
+  for_each_backend([&]<class Make>(char const* backend, Make const&) {
+    made.runs.push_back({backend, "f64", &detail::compute<F, Make, double>});
+    made.runs.push_back({backend, "f32", &detail::compute<F, Make, float>});
+  });
+  return made;
 }
 
 }  // namespace goldens

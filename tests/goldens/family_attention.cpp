@@ -23,13 +23,13 @@ struct stored_mask {
   extents<4> str = {};
   friend bool operator==(stored_mask const&, stored_mask const&) = default;
 
-  bool allow(index_t b, index_t h, index_t i, index_t j) const {
+  SMX_HD bool allow(index_t b, index_t h, index_t i, index_t j) const {
     return bytes[b * str[0] + h * str[1] + i * str[2] + j * str[3]] != 0;
   }
-  smx::tile_class tile(index_t, index_t, smx::index_range, smx::index_range) const {
+  SMX_HD smx::tile_class tile(index_t, index_t, smx::index_range, smx::index_range) const {
     return smx::tile_class::partial;
   }
-  smx::index_range keys(index_t, index_t, smx::index_range, index_t count) const { return {0, count}; }
+  SMX_HD smx::index_range keys(index_t, index_t, smx::index_range, index_t count) const { return {0, count}; }
 };
 static_assert(smx::Mask<stored_mask>);
 
@@ -99,9 +99,10 @@ struct attention_family {
     smx::stored_dtype const dtype = g.file().at("in.attn_mask").dtype;
     bool const additive = smx::detail::element_reader<std::int64_t>(dtype) == nullptr;
     std::vector<T> const given = g.file().read<T>("in.attn_mask");
-    std::vector<std::uint8_t> visible(given.size());
+    std::vector<std::uint8_t> marks(given.size());
     for (std::size_t n = 0; n < given.size(); ++n)
-      visible[n] = additive ? given[n] != -std::numeric_limits<T>::infinity() : given[n] != T(0);
+      marks[n] = additive ? given[n] != -std::numeric_limits<T>::infinity() : given[n] != T(0);
+    auto const visible = shared(marks);
     stored_mask const mask{visible.data(), strides};
     if (additive)
       check_additive(be, g, c, scale != 0 ? scale : 1 / std::sqrt(static_cast<T>(dim)), mask,
@@ -124,10 +125,11 @@ struct attention_family {
   template <class T, class B>
   static void check_additive(B& be, golden const& g, comparison& c, T scale, stored_mask const& mask,
                              smx::view<T const, 4, smx::host_space> bias,
-                             smx::tensor<T, 4, smx::space_t<B>> const& q,
-                             smx::tensor<T, 4, smx::space_t<B>> const& k,
-                             smx::tensor<T, 4, smx::space_t<B>> const& v,
+                             smx::tensor<T, 4, smx::space_t<B>> const& given_q,
+                             smx::tensor<T, 4, smx::space_t<B>> const& given_k,
+                             smx::tensor<T, 4, smx::space_t<B>> const& given_v,
                              smx::tensor<T, 4, smx::space_t<B>> const& dy) {
+    auto const q = here(given_q), k = here(given_k), v = here(given_v);
     auto const [batch, heads, queries, keys] = bias.ext.n;
     index_t const dim = q.extents()[3], value_dim = v.extents()[3], kv_heads = k.extents()[1],
                   shared = heads / kv_heads;
@@ -147,23 +149,24 @@ struct attention_family {
             k2(b, h, j, dim + i) = mask.allow(b, h, i, j) ? bias(b, h, i, j) : T(0);
         }
       }
-    evaluation<T, B> e = evaluate<T>(be, scale, mask, q2, k2, v2, dy);
+    evaluation<T, B> e = evaluate<T>(be, scale, mask, there(be, q2), there(be, k2), there(be, v2), dy);
+    auto const dq2 = here(e.dq), dk2 = here(e.dk), dv2 = here(e.dv);
 
     std::vector<T> d_bias(static_cast<std::size_t>(g.file().at("in.attn_mask").size()));
     smx::tensor<T, 4> dq(q.extents()), dk(k.extents()), dv(v.extents());
     for (index_t b = 0; b < batch; ++b)
       for (index_t h = 0; h < heads; ++h) {
         for (index_t i = 0; i < queries; ++i)
-          for (index_t d = 0; d < dim; ++d) dq(b, h, i, d) = e.dq(b, h, i, d);
+          for (index_t d = 0; d < dim; ++d) dq(b, h, i, d) = dq2(b, h, i, d);
         for (index_t j = 0; j < keys; ++j) {
-          for (index_t d = 0; d < dim; ++d) dk(b, h / shared, j, d) += e.dk(b, h, j, d);
-          for (index_t d = 0; d < value_dim; ++d) dv(b, h / shared, j, d) += e.dv(b, h, j, d);
+          for (index_t d = 0; d < dim; ++d) dk(b, h / shared, j, d) += dk2(b, h, j, d);
+          for (index_t d = 0; d < value_dim; ++d) dv(b, h / shared, j, d) += dv2(b, h, j, d);
           for (index_t i = 0; i < queries; ++i)
             d_bias[static_cast<std::size_t>(b * bias.str[0] + h * bias.str[1] + i * bias.str[2] +
-                                            j * bias.str[3])] += e.dk(b, h, j, dim + i);
+                                            j * bias.str[3])] += dk2(b, h, j, dim + i);
         }
       }
-    e.dq = std::move(dq), e.dk = std::move(dk), e.dv = std::move(dv);
+    e.dq = there(be, dq), e.dk = there(be, dk), e.dv = there(be, dv);
     check(c, e);
     c.check("grad.in.attn_mask", d_bias);
   }

@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <goldens_backends.hpp>
 #include <smx/backend/concept.hpp>
 #include <smx/core/tensor.hpp>
 #include <smx/io/safetensors.hpp>
@@ -131,21 +132,47 @@ smx::tensor<T, R, smx::space_t<B>> upload(B& be, std::vector<T> const& values, e
   if (static_cast<index_t>(values.size()) != t.size())
     throw std::runtime_error("expected " + std::to_string(t.size()) + " values, got " +
                              std::to_string(values.size()));
-  std::memcpy(t.data(), values.data(), t.bytes());
+  transfer<smx::space_t<B>>::in(t.data(), values.data(), t.bytes());
   return t;
 }
 
 /// The elements that a view shows, in row-major order of its axes.
-template <class T, int R> std::vector<std::remove_const_t<T>> elements(smx::view<T, R, smx::host_space> v) {
-  std::vector<std::remove_const_t<T>> out;
+template <class T, int R, class S> std::vector<std::remove_const_t<T>> elements(smx::view<T, R, S> v) {
+  using value = std::remove_const_t<T>;
+  std::vector<value> out;
+  if (v.size() == 0) return out;
+  index_t low = 0, high = 0;
+  for (int r = 0; r < R; ++r) (v.str[r] < 0 ? low : high) += (v.ext[r] - 1) * v.str[r];
+  std::vector<value> cells(static_cast<std::size_t>(high - low + 1));
+  transfer<S>::out(cells.data(), v.ptr + low, cells.size() * sizeof(value));
   extents<R> i{};
   for (index_t left = v.size(); left > 0; --left) {
-    index_t offset = 0;
+    index_t offset = -low;
     for (int r = 0; r < R; ++r) offset += i[r] * v.str[r];
-    out.push_back(v.ptr[offset]);
+    out.push_back(cells[static_cast<std::size_t>(offset)]);
     for (int r = R - 1; r >= 0 && ++i[r] == v.ext[r]; --r) i[r] = 0;
   }
   return out;
+}
+
+/// A tensor as one of host memory.
+template <class T, int R, class S> smx::tensor<T, R> here(smx::tensor<T, R, S> const& from) {
+  smx::tensor<T, R> to(from.extents());
+  transfer<S>::out(to.data(), from.data(), from.bytes());
+  return to;
+}
+/// A tensor of host memory in the memory of the backend.
+template <class B, class T, int R>
+smx::tensor<T, R, smx::space_t<B>> there(B& be, smx::tensor<T, R> const& from) {
+  smx::tensor<T, R, smx::space_t<B>> to(be.memory(), from.extents());
+  transfer<smx::space_t<B>>::in(to.data(), from.data(), from.bytes());
+  return to;
+}
+/// Numbers that a mask refers to.
+template <class T> smx::tensor<T, 1> shared(std::vector<T> const& values) {
+  smx::tensor<T, 1> to(shared_memory(), {static_cast<index_t>(values.size())});
+  std::memcpy(to.data(), values.data(), to.bytes());
+  return to;
 }
 
 /// A tensor of the file in the memory of the backend with these extents, which hold as many elements: leading

@@ -4,7 +4,8 @@
 ///
 /// One line each: family, case, backend, element type, the error and the tolerance of the tensor that uses
 /// most of its tolerance, and ok, FAILED(reason) or skipped(reason); last `N passed, N failed, N skipped`.
-/// Exit status: 0, 1 when something failed, 2 for wrong use.
+/// Exit status: 0, 1 when something failed, 2 for wrong use, 77 where
+/// the backend that it was built for cannot run.
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -93,6 +94,10 @@ int main(int count, char** arguments) {
   }
   std::ranges::sort(files);
 
+  if (std::string const why = goldens::missing_backend(); !why.empty()) {
+    std::printf("skipped: %s\n", why.c_str());
+    return 77;
+  }
   auto const families = goldens::all_families();
   tally total;
   for (auto const& path : files) run_file(path, families, total);

@@ -2,6 +2,7 @@
 // Modified scores: every combination of modifiers against the dense formula, forward and backward; slopes and
 // buckets against numbers from their papers' code.
 #include <smx/backend/cpu.hpp>
+#include <smx/mixers/merge.hpp>
 #include <smx/testing/laws/forward.hpp>
 #include <smx/testing/laws/gradients.hpp>
 #include <smx/testing/laws/invariance.hpp>
@@ -165,6 +166,64 @@ TEST_CASE("a NaN in a masked key and value reaches no gradient") {
   CHECK(testing::values(again.w.read().sink) == testing::values(g.w.read().sink));
 }
 
+TEST_CASE("rows that see nothing give 0, the sink or -inf as lse, and no gradient") {
+  using M = attention<double, causal_mask, modified_scores>;
+  reference_backend be;
+  auto const q = random_normal<double>(be, {1, 2, 70, 4}, 1);
+  for (bool sink : {false, true}) {
+    M const m{.mask = {-66}, .scores = {.softcap = 3, .sink = sink, .heads = 2}};  // a slab of rows, and 2
+    auto w = initialize(be, m, 1);
+    if (sink) w.write().sink(0) = 0.5, w.write().sink(1) = -2;
+    auto const part = partial_attention(be, m, w, q, q, q);
+    inputs_in<M, reference_backend> const x{q, q, q, {}, {}};
+    parameters<M, reference_backend> dw(be, m);
+    tensor<double, 4> dq(q.extents()), dk(q.extents()), dv(q.extents()), y(q.extents());
+    testing::fill(dq.view(), NAN);
+    auto frame = be.scope();
+    auto const tape = m.make_tape(be, x);
+    m.forward(be, w, x, tape, y.view());
+    m.backward(be, w, x, tape, q, dw.write(), {dq.view(), dk.view(), dv.view(), {}, {}});
+    for (index_t h = 0; h < 2; ++h)
+      for (index_t i = 0; i < 66; ++i) {
+        CHECK(part.lse(0, h, i, 0) == (sink ? w.read().sink(h) : -std::numeric_limits<double>::infinity()));
+        for (index_t d = 0; d < 4; ++d) {
+          CHECK(part.y(0, h, i, d) == 0);
+          CHECK(dq(0, h, i, d) == 0);
+        }
+      }
+    CHECK(part.y(0, 0, 69, 0) != 0);
+    CHECK(dq(0, 0, 69, 0) != 0);
+  }
+}
+
+TEST_CASE("what all batch entries share has one gradient, whatever the threads") {
+  using M = attention<double, full_mask, modified_scores>;
+  in<cpu, double, 4> const none;
+  cpu one(1), four(4);
+  auto const q = random_normal<double>(one, {8, 2, 96, 4}, 1),
+             dy = random_normal<double>(one, {8, 2, 96, 4}, 2);
+  tensor<double, 4> shared({1, 1, 96, 96});
+  testing::fill(shared.view(), 0.75);
+  auto const gates = [&](cpu& be) { return gradients(be, M{}, {}, q, q, q, none, shared, dy); };
+  auto const bias = [&](cpu& be) { return gradients(be, M{}, {}, q, q, q, shared, none, dy); };
+  CHECK(testing::values(gates(four).x.gates.cview()) == testing::values(gates(one).x.gates.cview()));
+  CHECK(testing::values(bias(four).x.bias.cview()) == testing::values(bias(one).x.bias.cview()));
+}
+
+TEST_CASE("a NaN in a query and its gradient reaches no key that the query does not see") {
+  using M = attention<double, causal_mask, modified_scores>;
+  reference_backend be;
+  auto q = random_normal<double>(be, {1, 1, 9, 4}, 1), dy = random_normal<double>(be, {1, 1, 9, 4}, 2);
+  auto const k = random_normal<double>(be, {1, 1, 9, 4}, 3);
+  testing::fill(slice(q.view(), 2, 3, 1), double(NAN));
+  testing::fill(slice(dy.view(), 2, 3, 1), double(NAN));
+  auto const g = gradients(be, M{.scores = {.softcap = 2}}, {}, q, k, k, dy);
+  for (index_t j = 0; j < 9; ++j) {
+    CHECK(std::isnan(g.x.k(0, 0, j, 0)) == (j <= 3));
+    CHECK(std::isnan(g.x.v(0, 0, j, 0)) == (j <= 3));
+  }
+}
+
 TEST_CASE("slopes for any number of heads") {
   for (index_t h = 0; h < 8; ++h) CHECK(alibi_slope(h, 8, 8) == std::exp2(-1.0 - double(h)));
   double const twelve[] = {
@@ -203,10 +262,13 @@ TEST_CASE("score modifiers that do not fit are refused") {
     forward(be, m, w, q, k, k, bias);
   };
   in<cpu, float, 4> const none;
-  auto const narrow = random_normal<float>(be, {2, 4, 6, 6}, 1);
   CHECK_THROWS_WITH(run({.softcap = -1}, none), test::contains("attention: softcap: expected at least 0"));
   CHECK_THROWS_WITH(run({.softcap = NAN}, none), test::contains("attention: softcap: expected at least 0"));
   CHECK_THROWS_WITH(run({.dropout = 1}, none),
+                    test::contains("attention: dropout: expected 0 up to below 1"));
+  CHECK_THROWS_WITH(run({.dropout = -0.1}, none),
+                    test::contains("attention: dropout: expected 0 up to below 1"));
+  CHECK_THROWS_WITH(run({.dropout = NAN}, none),
                     test::contains("attention: dropout: expected 0 up to below 1"));
   CHECK_THROWS_WITH(run({.sink = true}, none), test::contains("scores.heads: expected at least 1"));
   CHECK_THROWS_WITH(run({.sink = true, .heads = 2}, none),
@@ -215,6 +277,50 @@ TEST_CASE("score modifiers that do not fit are refused") {
                     test::contains("relative buckets: expected at least 2 in each direction, got 3"));
   CHECK_THROWS_WITH(run({.relative = {32, 8, true}, .heads = 4}, none),
                     test::contains("max_distance of the relative buckets"));
-  CHECK_THROWS_WITH(run({}, narrow),
-                    test::contains("attention: bias: expected 1 or the extent of the scores"));
+  CHECK_THROWS_WITH(run({.sink = true, .heads = 6}, none), test::contains("heads, got 4"));
+  CHECK_THROWS_WITH(run({.relative = {1, 128, false}, .heads = 4}, none),
+                    test::contains("relative buckets: expected at least 2 in each direction, got 1"));
+  CHECK_THROWS_WITH(run({.relative = {32, 16, false}, .heads = 4}, none),
+                    test::contains("max_distance of the relative buckets"));
+  for (extents<4> const& e : {extents<4>{3, 4, 6, 7}, {2, 2, 6, 7}, {2, 4, 5, 7}, {2, 4, 6, 6}}) {
+    tensor<float, 4> const wrong(e);
+    CHECK_THROWS_WITH(run({}, wrong),
+                      test::contains("attention: bias: expected 1 or the extent of the scores"));
+    CHECK_THROWS_WITH(forward(be, M{}, {}, q, k, k, none, wrong),
+                      test::contains("attention: gates: expected 1 or the extent of the scores"));
+  }
+}
+
+TEST_CASE("gradients of score modifiers that do not fit are refused, and nothing is written") {
+  using M = attention<double, full_mask, modified_scores>;
+  reference_backend be;
+  using B = reference_backend;
+  M const m{.scores = {.relative = {4, 9, true}, .sink = true, .heads = 2}};
+  auto const w = initialize(be, m, 1);
+  auto const q = random_normal<double>(be, {1, 2, 3, 4}, 1), k = random_normal<double>(be, {1, 1, 5, 4}, 2);
+  tensor<double, 4> gates({1, 1, 3, 5}), y(q.extents());
+  testing::fill(gates.view(), 0.5);
+  inputs_in<M, B> const x{q, k, k, gates, gates};
+  tensor<double, 4> dq(q.extents()), dk(k.extents()), dv(k.extents()), dbias(gates.extents()),
+      dgates(gates.extents()), small({1, 1, 3, 4});
+  tensor<double, 2> dtable({4, 2}), low({3, 2});
+  tensor<double, 1> dsink({2}), one({1});
+  auto frame = be.scope();
+  auto const tape = m.make_tape(be, x);
+  m.forward(be, w, x, tape, y.view());
+  auto const back = [&](auto& table, auto& sink, auto& bias, auto& gate) {
+    m.backward(be, w, x, tape, y.cview(), {table.view(), sink.view()},
+               {dq.view(), dk.view(), dv.view(), bias.view(), gate.view()});
+  };
+  CHECK_THROWS_WITH(back(low, dsink, dbias, dgates),
+                    test::contains("attention: dtable: expected extents (4, 2)"));
+  CHECK_THROWS_WITH(back(dtable, one, dbias, dgates),
+                    test::contains("attention: dsink: expected extents (2)"));
+  CHECK_THROWS_WITH(back(dtable, dsink, small, dgates), test::contains("attention: dbias: expected extents"));
+  CHECK_THROWS_WITH(back(dtable, dsink, dbias, small), test::contains("attention: dgates: expected extents"));
+  for (auto* array : {&dq, &dk, &dv, &dbias, &dgates})
+    for (double entry : testing::values(array->cview())) CHECK(entry == 0);
+  for (double entry : testing::values(dtable.cview())) CHECK(entry == 0);
+  back(dtable, dsink, dbias, dgates);
+  CHECK(testing::values(dbias.cview()) != testing::numbers(15));
 }

@@ -306,6 +306,24 @@ TEST_CASE("ssd: numbers that are refused on request") {
   CHECK(to[1] == test::Approx(std::log(16.)));
 }
 
+TEST_CASE("nc_ssd: numbers that are refused on request") {
+  cpu be(1);
+  nc_ssd<double> const m{.heads = 2, .dt_max = 0.5};
+  auto w = initialize(be, m, 1);
+  auto const x = random_normal<double>(be, {1, 2, 4, 5}, 1), b = random_normal<double>(be, {1, 1, 4, 3}, 2);
+  auto dt = random_normal<double>(be, {1, 2, 4, 1}, 3);
+  auto const said = [&] {
+    return refusal([&] { check_ssd_values(m, w.read(), inputs_in<nc_ssd<double>, cpu>{x, dt, b, b}); });
+  };
+  CHECK(said() == "nothing was thrown");
+  double const good = dt(0, 1, 3, 0);
+  dt(0, 1, 3, 0) = std::nan("");
+  CHECK_THAT(said(), test::contains("dt: entry 7: expected a finite number"));
+  dt(0, 1, 3, 0) = good;
+  w.write().a_log(0) = std::nan("");
+  CHECK_THAT(said(), test::contains("a_log: entry 0: expected exp(a_log) to be finite and positive"));
+}
+
 TEST_CASE("nc_ssd and linear attention: what they refuse") {
   cpu be(1);
   auto const x = random_normal<float>(be, {1, 4, 6, 5}, 1), dt = random_normal<float>(be, {1, 4, 6, 1}, 1),

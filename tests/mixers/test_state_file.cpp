@@ -175,10 +175,75 @@ TEST_CASE("files of other mixers, types, shapes and versions are refused by name
                     contains("layout: expected that of this backend"));
 
   CHECK_THROWS_WITH(load_state(folder / "none", be, run.m, run.w.read(), run.x), contains("none"));
+  safetensors_writer older;
+  older.set_metadata("format", "smx.state");
+  older.set_metadata("version", "1");
+  older.add("x", 1.f);
+  older.write(path);
+  refused(run, "version: expected '2', got '1'");
   safetensors_writer foreign;
   foreign.add("x", 1.f);
   foreign.write(path);
   refused(run, "format: expected 'smx.state' in the metadata");
+}
+
+TEST_CASE("a forged capacity is refused before it asks for memory") {
+  test::temporary_folder folder;
+  // a backend of limited memory: what is asked for beyond it is noticed
+  struct limited : reference_backend {
+    smx::memory<host_space> memory() const {
+      auto source = host_memory();
+      source.allocate = [](std::size_t bytes) -> void* {
+        if (bytes > (std::size_t{1} << 20)) throw std::runtime_error("asked for " + std::to_string(bytes));
+        return host_memory().allocate(bytes);
+      };
+      return source;
+    }
+  };
+  limited be;
+  each_mixer(be, [&](auto run) {
+    using mixer = decltype(run.m);
+    CAPTURE(mixer::about.name);
+    auto s = run.state();
+    run.prefill(s, 0, 3);
+    for (index_t const forged :
+         {index_t{capacity + 1}, index_t{1} << 28, index_t{1} << 58, std::numeric_limits<index_t>::max()}) {
+      CAPTURE(forged);
+      safetensors_writer file;
+      file.set_metadata("format", "smx.state");
+      file.set_metadata("version", "2");
+      file.set_metadata("mixer", std::string(mixer::about.name));
+      decltype(s)::for_each_array([&](char const* name, auto const& one) { file.add(name, one.cview()); }, s);
+      decltype(s)::for_each_counter(
+          [&](char const* name, index_t const& n) {
+            bool const is_capacity = std::string(name).find("capacity") != std::string::npos;
+            file.add(name, is_capacity ? forged : n);
+          },
+          s);
+      file.write(folder / "forged");
+      auto const load = [&] { return load_state(folder / "forged", be, run.m, run.w.read(), run.x); };
+      if constexpr (requires { s.s; })  // a matrix: its size does not depend on the capacity
+        CHECK_NOTHROW(load());
+      else
+        CHECK_THROWS_AS(load(), file_error);
+    }
+  });
+}
+
+TEST_CASE("a state that has gone round, and one that has dropped its oldest, go on from a file") {
+  test::temporary_folder folder;
+  cpu be(1);
+  extents<4> const e{2, 2, capacity, 4};
+  session run(be, attention<float, window_mask>{.mask = {4}}, {e, e, e});
+  auto s = run.m.make_ring(be, {}, run.x, 6);
+  run.steps(s, 0, 15);
+  run.m.evict_front(s, 2);
+  save_state(folder / "ring", run.m, s);
+  auto read = load_state(folder / "ring", be, run.m, {}, run.x);
+  CHECK(read.is_ring());
+  CHECK(read.kept() == 4);
+  CHECK(read.tokens() == 15);
+  CHECK(run.steps(read, 15, capacity) == run.steps(s, 15, capacity));
 }
 
 TEST_CASE("a state file that is damaged anywhere is refused, and never crashes") {

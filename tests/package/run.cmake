@@ -1,13 +1,6 @@
 # Builds and runs the consumer: cmake -D USE=... -D SMX_SOURCE=... -D BUILD=... -D COMPILER=... [-D SMX_BINARY=...]
 # [-D CORE_ONLY=ON] -P run.cmake. find_package takes what `cmake --install SMX_BINARY` puts into an empty prefix.
-function(run)
-  execute_process(COMMAND ${ARGV} RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE output)
-  if(NOT code EQUAL 0)
-    list(JOIN ARGV " " command)
-    message(NOTICE "${output}")
-    message(FATAL_ERROR "failed with ${code}: ${command}")
-  endif()
-endfunction()
+include("${CMAKE_CURRENT_LIST_DIR}/run_function.cmake")
 
 file(REMOVE_RECURSE "${BUILD}")
 set(configure ${CMAKE_COMMAND} -S "${CMAKE_CURRENT_LIST_DIR}/consumer" -B "${BUILD}/build" -D USE=${USE}

@@ -21,7 +21,8 @@ MARKERS = {"attention": "s", "dense": "D", "monarch": "o", "long_convolution": "
 SPARE_COLOURS = ("c4", "c5", "c6", "c7")
 SPARE_MARKERS = ("P", "X", "p", "h")
 DASHES = ("-", (0, (4, 2)), (0, (1.2, 1.6)), (0, (6, 1.5, 1.2, 1.5)))
-YARDSTICKS = ("sgemm", "fma", "copy")
+YARDSTICKS = ("sgemm", "fma", "copy", "gemm")
+CAUSAL = {"ssd", "linear_attention"}  # whatever their variant is called
 RIVALS = ("attention", "dense")
 
 # The palette stands in the page's style sheet twice, for light and for dark; charts only name the colours.
@@ -95,13 +96,13 @@ def is_layout(variant):
     return variant.endswith("channel-major")
 
 
-def is_causal(variant):
-    return "causal" in words(variant).split()
+def is_causal(variant, mixer=""):
+    return mixer in CAUSAL or "causal" in words(variant).split()
 
 
-def rival_variant(variant, available):
+def rival_variant(variant, available, mixer=""):
     """Which variant of a rival a mixer is held against: the causal one for causal mixers, if there is one."""
-    for choice in (("causal", "full") if is_causal(variant) else ("full", "causal")):
+    for choice in (("causal", "full") if is_causal(variant, mixer) else ("full", "causal")):
         if choice in available:
             return choice
     return None

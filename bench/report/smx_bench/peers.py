@@ -41,7 +41,7 @@ LONG_PAIR = 15.0  # seconds
 CHANNELS = 768
 
 
-class _Worker:
+class Worker:
     """A process that answers a line with a line."""
 
     def __init__(self, command, environment=None):
@@ -82,7 +82,7 @@ class Torch:
     """bench/peers/torch_worker.py in the virtual environment."""
 
     def __init__(self, python):
-        self.worker = _Worker(
+        self.worker = Worker(
             [python, os.path.join(ROOT, "peers", "torch_worker.py")],
             {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
@@ -118,7 +118,7 @@ class Fftw:
 
     def prepare(self, task, length):
         self.close()
-        self.worker = _Worker([self.path, str(length), str(CHANNELS)])
+        self.worker = Worker([self.path, str(length), str(CHANNELS)])
         version, formulation = self.worker.answer().split("; ", 1)
         self.name = version.replace("fftw-", "FFTW ")
         return formulation

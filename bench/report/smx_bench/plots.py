@@ -135,7 +135,8 @@ def _lengths_axis(axes, lengths):
     first, last = min(lengths), max(lengths)
     ticks = [2**e for e in range(0, 40) if first * 0.99 <= 2**e <= last * 1.01] or [first]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{t:,}" for t in ticks]))
+    label = units.power if last > 65536 else "{:,}".format  # there is no room for ten numbers of six digits
+    axes.xaxis.set_major_formatter(FixedFormatter([label(t) for t in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(first / 1.12, last * 1.12)
     axes.set_xlabel("sequence length L, tokens")

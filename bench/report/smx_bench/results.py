@@ -131,7 +131,7 @@ def finish(row):
     row.setdefault("batch", 1)
     for counter in ("D", "flops", "bytes", "workspace", "tensors"):
         row.setdefault(counter, None)
-    row["tokens/s"] = row["L"] * row["batch"] / seconds
+    row["tokens/s"] = row.get("tokens", row["L"]) * row["batch"] / seconds
     row["GFLOP/s"] = row["flops"] / seconds * 1e-9 if row["flops"] else None
     return row
 

@@ -19,6 +19,14 @@ def tick(value):
     return f"{value:g}"
 
 
+def power(count):
+    """A power of two as '512', '64K', '1M'."""
+    for scale, suffix in ((2**20, "M"), (2**10, "K")):
+        if count >= scale:
+            return f"{count / scale:g}{suffix}"
+    return f"{count:g}"
+
+
 def size(count):
     """Bytes with a binary unit."""
     if count is None:

@@ -150,4 +150,14 @@ concept Backend = requires {
     has_softmax<B, T>&& has_norm<B, T>&& has_scan<B, T>&& has_solve<B, T>&& has_gather<B, T>&&
         has_scratch<B, T>&& has_tiles<B>;
 
+namespace detail {
+/// What the hooks of tuned kernels ask a backend for: B::target, or void.
+template <class B> struct target_of { using type = void; };
+template <class B>
+requires requires { typename B::target; }
+struct target_of<B> {
+  using type = typename B::target;
+};
+}  // namespace detail
+
 }  // namespace smx

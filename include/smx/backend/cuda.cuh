@@ -4,8 +4,12 @@
 #pragma once
 
 #include <smx/backend/cuda/backend.cuh>
+#include <smx/backend/cuda/graph.cuh>
 #include <smx/backend/cuda/transfer.cuh>
 #include <smx/backend/cuda/tuned_attention.cuh>
+#include <smx/backend/cuda/tuned_chunk_scan.cuh>
+#include <smx/backend/cuda/tuned_chunk_scan_backward.cuh>
+#include <smx/backend/cuda/tuned_convolution.cuh>
 
 namespace smx {
 

@@ -11,16 +11,6 @@
 
 namespace smx {
 
-namespace detail {
-/// What the hooks of tuned kernels ask a backend for: B::target, or void.
-template <class B> struct target_of { using type = void; };
-template <class B>
-requires requires { typename B::target; }
-struct target_of<B> {
-  using type = typename B::target;
-};
-}  // namespace detail
-
 /// traced<cpu> be(1) owns its backend, made from the arguments; traced<cpu&> be(other) watches one that
 /// exists. As with any backend, one thread at a time uses the object; the tiles that it runs in parallel
 /// record each on their own thread.

@@ -108,21 +108,29 @@ template <class T, class S> struct convolution_backward_call {
   view<T, 4, S> dx, dpre, dpost;
 };
 
-/// The memory of a stream of at most shape.length further positions for `batch` sequences: prepared kernel
-/// and rows; and a number above 1 that tells apart how they are laid out.
+/// The memory of a stream of at most shape.length positions: numbers of a prepared kernel, rows (of D) that a
+/// state has for each sequence, and a number above 1 that tells apart how they are laid out.
 template <class T> struct convolution_stream_storage_call {
   convolution_shape shape;
-  index_t batch;
   index_t *kernel, *rows, *layout;
 };
 
-/// Prepares a stream; x (B,H,P,D), if not empty, are the positions before its first one, gated by `pre`.
+/// Prepares the kernel of streams of at most shape.length positions; it serves shorter streams too.
+template <class T, class S> struct convolution_stream_prepare_call {
+  convolution_shape shape;
+  view<T const, 2, S> k;
+  view<T const, 1, S> skip;
+  view<T, 1, S> kernel;
+};
+
+/// The rows (B,H,R,D) of a stream of at most shape.length further positions; x (B,H,P,D), if not empty, are
+/// the positions before its first one, gated by `pre`.
 template <class T, class S> struct convolution_stream_begin_call {
   convolution_shape shape;
   view<T const, 2, S> k;
   view<T const, 1, S> skip;
   view<T const, 4, S> x, pre;
-  view<T, 1, S> kernel, rows;
+  view<T, 4, S> rows;
 };
 
 /// Position `n` (0, 1, 2, ...) of a stream: x, y (B,H,1,D).
@@ -130,7 +138,7 @@ template <class T, class S> struct convolution_stream_step_call {
   convolution_shape shape;
   index_t n;
   view<T const, 1, S> kernel;
-  view<T, 1, S> rows;
+  view<T, 4, S> rows;
   view<T const, 4, S> x, pre, post;
   view<T, 4, S> y;
 };

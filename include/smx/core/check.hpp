@@ -70,8 +70,8 @@ inline char const* base_name(char const* path) {
 }
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail(char const* what, location at) {
-  char text[512];
-  std::snprintf(text, sizeof text, "%s:%d: %s: %s", base_name(at.file), at.line, at.function, what);
+  char text[512];  // templates have long names: they must not push out what went wrong
+  std::snprintf(text, sizeof text, "%s:%d: %.96s: %s", base_name(at.file), at.line, at.function, what);
   raise<precondition_error>(text);
 }
 

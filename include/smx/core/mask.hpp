@@ -13,4 +13,5 @@
 #include <smx/core/mask/packed.hpp>
 #include <smx/core/mask/padding.hpp>
 #include <smx/core/mask/prefix.hpp>
+#include <smx/core/mask/ring.hpp>
 #include <smx/core/mask/window.hpp>

@@ -11,6 +11,7 @@
 
 #include <smx/backend/shapes.hpp>
 #include <smx/backend/tuned.hpp>
+#include <smx/mixers/attention_cache.hpp>
 #include <smx/mixers/attention_recipe.hpp>
 #include <smx/mixers/attention_scores.hpp>
 #include <smx/mixers/concept.hpp>
@@ -32,12 +33,16 @@ namespace smx {
 template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> struct attention {
   using scalar = T;
   static constexpr bool modified = Scores::modified;
+  /// Whether there is a cache: also under masks that are causal from block to block, for whole blocks.
+  static constexpr bool caches = StreamableMask<MaskType> && !modified;
   static constexpr traits about{
       .name = modified ? (MaskType::causal ? "attention_modified_causal" : "attention_modified")
                        : (MaskType::causal ? "attention_causal" : "attention"),
       .causality = MaskType::causal ? causality::exact : causality::none,
       .data_dependent = true,
-      .streaming = MaskType::causal && ShiftableMask<MaskType> && !modified,
+      .streaming = MaskType::causal && caches,
+      .truncates = caches,
+      .evicts = caches,
       .flops_exponent = 2,
       .same_source = MaskType::causal,
       .row_separable = true,
@@ -53,23 +58,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   template <class A> using inputs = typename Scores::template inputs<A, T>;
   /// lse (B,Hq,L,1): log of the sum of exp(scores), natural; y: the output.
   template <class A> struct tape { array<A, T, 4> lse, y; };
-  /// The keys and values of `length` tokens, of at most k.extents()[2].
-  template <class A> struct state {
-    array<A, T, 4> k, v;  // (B,Hkv,capacity,D or E)
-    index_t length = 0, capacity = 0;
-
-    template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
-      f("k", s.k...);
-      f("v", s.v...);
-    }
-    template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
-      f("length", s.length...);
-      f("capacity", s.capacity...);
-    }
-    index_t tokens() const { return length; }
-
-    std::size_t bytes() const { return k.bytes() + v.bytes(); }
-  };
+  template <class A> using state = attention_cache<A, T>;
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
     if constexpr (modified) scores.for_each_weight(f, w...);
@@ -158,54 +147,176 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
       detail::attention_recipe<T, MaskType>{mask, score_scale(x)}.backward(be, x, dy, dx);
   }
 
-  /// An empty cache for up to `capacity` tokens; x gives batch, heads and dims.
+  /// An empty cache that keeps up to `capacity` tokens and refuses more; x gives batch, heads and dims.
   template <class B>
   state<owns<B>> make_state(B& be, weights<reads<B>> const&, inputs<reads<B>> const& x,
-                            index_t capacity) const requires(about.streaming) {
+                            index_t capacity) const requires caches {
     expects_value(capacity >= 1, "attention: capacity", "at least 1", capacity);
     auto const cache = [&](extents<4> e) {
       e[2] = capacity;
       return tensor<T, 4, space_t<B>>(be.memory(), e);
     };
-    return {cache(x.k.extents()), cache(x.v.extents()), 0, capacity};
+    return {cache(x.k.extents()), cache(x.v.extents()), 0, 0, capacity, 0};
+  }
+  /// An empty cache for any number of tokens: a ring of `capacity` of them, from which go those that the mask
+  /// no longer shows. The last capacity - mask.reach() tokens can be taken back.
+  template <class B>
+  state<owns<B>> make_ring(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x,
+                           index_t capacity) const requires caches && WindowedMask<MaskType> {
+    expects_value(mask.reach() >= 1, "attention: mask", "one that looks back over a bounded number of keys",
+                  mask.reach());
+    expects_value(capacity >= mask.reach(), "attention: capacity",
+                  "at least the keys that the mask shows (its reach)", capacity);
+    state<owns<B>> s = make_state(be, w, x, capacity);
+    s.reach = mask.reach();
+    return s;
   }
 
-  /// Appends the keys and values of x and answers its queries.
+  /// Appends the keys and values of x and answers its queries. A ring takes them in pieces that fit.
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>>& s,
-               out<B, T, 4> y) const requires(about.streaming) {
-    check(x);
-    index_t const count = x.k.ext[2], capacity = s.k.extents()[2];
-    expects_extents("attention: k", x.k.ext,
-                    {s.k.extents()[0], s.k.extents()[1], x.q.ext[2], s.k.extents()[3]});
-    expects_extents("attention: v", x.v.ext, {s.v.extents()[0], s.v.extents()[1], count, s.v.extents()[3]});
-    expects_value(s.length + count <= capacity, "attention: state",
-                  "room for the tokens within its capacity; tokens", s.length + count);
-    be.copy(x.k, slice(s.k.view(), 2, s.length, count));
-    be.copy(x.v, slice(s.v.view(), 2, s.length, count));
-    attention later = *this;
-    later.mask = mask.after(s.length);
-    auto const seen = [&](auto const& cache) { return slice(cache.cview(), 2, 0, s.length + count); };
-    later.forward(be, w, inputs<reads<B>>{x.q, seen(s.k), seen(s.v)}, {}, y);
-    s.length += count;
-  }
-
-  /// Forgets all but the first `length` tokens.
-  template <class S> void truncate(S& s, index_t length) const requires(about.streaming) {
-    expects_value(length >= 0 && length <= s.length, "attention: length", "0 to the tokens of the state",
-                  length);
-    s.length = length;
+               out<B, T, 4> y) const requires caches {
+    check_tokens(x, s);
+    check_answers(x, s, y);
+    index_t const count = x.k.ext[2];
+    if (s.is_ring() && s.length == 0 && count > s.capacity) {
+      forward(be, w, x, {}, y);
+      s.append(be, x.k, x.v);
+      return;
+    }
+    for (index_t at = 0, n = count; at < count; at += n) {
+      if (s.is_ring()) n = fitting(s, count - at);
+      auto const part = [&](auto const& v) { return slice(v, 2, at, n); };
+      attention later = *this;
+      later.mask = mask.after(s.length);
+      s.append(be, part(x.k), part(x.v));
+      later.answer(be, w, part(x.q), s, part(y));
+    }
   }
 
   /// One token: extents of 1 along L.
   template <class B>
   void step(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>>& s,
-            out<B, T, 4> y) const requires(about.streaming) {
+            out<B, T, 4> y) const requires caches {
     expects_value(x.q.ext[2] == 1, "attention: q", "one token along L", x.q.ext[2]);
     prefill(be, w, x, s, y);
   }
 
+  /// As smx::peek: puts aside only the rows that the tokens would overwrite.
+  template <class B>
+  void peek(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>>& s,
+            out<B, T, 4> y) const requires caches {
+    check_tokens(x, s);
+    check_answers(x, s, y);
+    index_t const from = s.length, first = s.first, count = x.k.ext[2] < s.capacity ? x.k.ext[2] : s.capacity;
+    auto frame = be.scope();
+    auto const like = [&](auto const& cache) {
+      extents<4> e = cache.extents();
+      e[2] = count;
+      return be.template scratch<T>(e);
+    };
+    auto const k = like(s.k), v = like(s.v);
+    s.each_run(from, count, [&](index_t row, index_t i, index_t n) {
+      be.copy(slice(s.k.cview(), 2, row, n), slice(k, 2, i, n));
+      be.copy(slice(s.v.cview(), 2, row, n), slice(v, 2, i, n));
+    });
+    prefill(be, w, x, s, y);
+    s.each_run(from, count, [&](index_t row, index_t i, index_t n) {
+      be.copy(as_input(slice(k, 2, i, n)), slice(s.k.view(), 2, row, n));
+      be.copy(as_input(slice(v, 2, i, n)), slice(s.v.view(), 2, row, n));
+    });
+    s.length = from;
+    s.first = first;
+  }
+  /// As smx::commit: keys and values go into the cache, nothing is computed.
+  template <class B>
+  void commit(B& be, weights<reads<B>> const&, inputs<reads<B>> const& x,
+              state<owns<B>>& s) const requires caches {
+    check_tokens(x, s);
+    s.append(be, x.k, x.v);
+  }
+
+  /// Throws where the next `count` tokens would be refused.
+  template <class S> void expect_tokens(S const& s, index_t count) const requires caches {
+    expects_value(count <= s.room(), "attention: state",
+                  "room for the tokens within its capacity; tokens kept", s.kept() + count);
+    expects_value(closed(count, s.length) == count, "attention: q", "whole blocks of the mask; tokens",
+                  count);
+  }
+
+  /// Forgets all but the first `length` tokens. Of a ring, and after evict_front, that is possible as long as
+  /// the keys that the next query sees are still there.
+  template <class S> void truncate(S& s, index_t length) const requires caches {
+    expects_value(length >= 0 && length <= s.length, "attention: length", "0 to the tokens of the state",
+                  length);
+    expects_value(closed(length, 0) == length, "attention: length", "whole blocks of the mask", length);
+    expects_value(length == s.length || s.first <= oldest_needed(s, length), "attention: length",
+                  "a token whose keys the cache has not dropped yet", length);
+    s.length = length;
+  }
+
+  /// Drops the n oldest tokens that are kept: no later query sees them. Positions keep counting.
+  template <class S> void evict_front(S& s, index_t n) const requires caches {
+    expects_value(n >= 0 && n <= s.kept(), "attention: n", "0 to the tokens that are kept", n);
+    s.first += n;
+  }
+
  private:
+  /// Answers queries (B,Hq,n,D) that `mask` has been moved to, from the cache.
+  template <class B>
+  void answer(B& be, weights<reads<B>> const& w, in<B, T, 4> q, state<owns<B>> const& s,
+              out<B, T, 4> y) const {
+    auto const rows = [&](auto const& cache) { return slice(cache.cview(), 2, 0, s.rows()); };
+    if (s.is_plain()) return forward(be, w, inputs<reads<B>>{q, rows(s.k), rows(s.v)}, {}, y);
+    attention<T, ring_mask<MaskType>> const ring{scale, {mask, s.capacity, s.first, s.length}};
+    ring.forward(be, {}, {q, rows(s.k), rows(s.v)}, {}, y);
+  }
+  /// How many of n tokens a ring takes at once: all that their queries see must be in it together.
+  template <class S> index_t fitting(S const& s, index_t n) const {
+    if constexpr (WindowedMask<MaskType>) {
+      index_t const most = s.capacity - (s.length - mask.oldest(s.length));
+      return closed(n < most ? n : most, s.length);
+    } else {
+      return n;
+    }
+  }
+  /// The most of n tokens after `from` that see nothing after themselves.
+  index_t closed(index_t n, index_t from) const {
+    if constexpr (MaskType::causal)
+      return n;
+    else
+      return mask.after(from).closed(n);
+  }
+  template <class S> index_t oldest_needed(S const& s, index_t length) const {
+    if constexpr (WindowedMask<MaskType>)
+      if (s.is_ring()) return mask.oldest(length);
+    return length;
+  }
+
+  /// What may refuse tokens of x after those of the state, and answers to them in y.
+  template <class X, class S> void check_tokens(X const& x, S const& s) const {
+    check(x);
+    index_t const count = x.k.ext[2];
+    extents<4> const k = s.k.extents(), v = s.v.extents();
+    expects_extents("attention: k", x.k.ext, {k[0], k[1], x.q.ext[2], k[3]});
+    expects_extents("attention: v", x.v.ext, {v[0], v[1], count, v[3]});
+    expect_tokens(s, count);
+    if constexpr (WindowedMask<MaskType>)
+      expects_value(!s.is_ring() || s.reach == mask.reach(), "attention: state", "a ring made for this mask",
+                    s.reach);
+    else
+      expects_value(!s.is_ring(), "attention: state", "no ring, since the mask has no window; its reach",
+                    s.reach);
+    expect_mask_fits(mask.after(s.length), {x.q.ext[0], x.q.ext[1], count, s.length + count});
+  }
+  template <class X, class S, class Y> void check_answers(X const& x, S const& s, Y const& y) const {
+    expects_extents("attention: y", y.ext, output_extents(x));
+    expects_contiguous_rows("attention: y", y);
+    bool apart = !overlaps(s.k.cview(), y) && !overlaps(s.v.cview(), y);
+    for_each_input([&](char const*, auto const& v) { apart = apart && !overlaps(v, y); }, x);
+    expects(apart, "attention: y: expected memory apart from every input and the cache, got an overlap");
+  }
+
   template <class X> T score_scale(X const& x) const {
     return scale != T(0) ? scale : T(1) / std::sqrt(static_cast<T>(x.q.ext[3]));
   }

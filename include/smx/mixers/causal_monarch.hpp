@@ -217,11 +217,6 @@ struct causal_monarch {
     return s;
   }
 
-  /// The memory of a state whose counters come from a file; see load_state.
-  template <class B> void take_memory(B& be, inputs<reads<B>> const& a, state<owns<B>>& s) const {
-    s.take_memory(be, a.x.ext[0] * a.x.ext[1], channels);
-  }
-
   /// The outputs of the positions of x, which follow those that the state has seen.
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,

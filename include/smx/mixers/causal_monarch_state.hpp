@@ -29,12 +29,12 @@ template <class A, class T> struct causal_monarch_state {
   std::size_t bytes() const {
     return taps.bytes() + input_rows.bytes() + output_rows.bytes() + coefficients.bytes();
   }
-  /// As convolution_stream::take_memory.
-  template <class B> void take_memory(B& be, index_t batch, index_t channels) {
-    expects_value(coefficients.capacity == capacity && coefficients.position == position,
+  /// As convolution_stream::expect_counters.
+  template <class S> void expect_counters(S const& read) const {
+    expects_value(read.coefficients.capacity == read.capacity && read.coefficients.position == read.position,
                   "state: coefficients", "the capacity and position of the whole; position",
-                  coefficients.position);
-    coefficients.take_memory(be, batch, channels, capacity);
+                  read.coefficients.position);
+    coefficients.expect_counters(read.coefficients);
   }
 };
 

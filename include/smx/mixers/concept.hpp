@@ -9,7 +9,7 @@
 /// * backward is its adjoint. Gradients of weights are added to (+=), gradients of inputs are written (=). No
 /// atomics,
 ///   a fixed order of every sum: the same bits on each run and for any number of threads.
-/// * step equals forward row by row.
+/// * prefill and step equal forward row by row, and peek changes nothing (HasState, below).
 ///
 /// Parameter order: backend, weights, inputs, tape or state, outputs. Arrays are (B,H,L,D): batch, heads,
 /// length, dim; mixers without heads take H = 1; the physical order is the strides' business, the last axis
@@ -86,17 +86,49 @@ concept HasBackward = requires(M const m, B& be, weights_in<M, B> w, inputs_in<M
 template <class M, class B>
 concept Mixer = MixerValue<M> && Backend<B, typename M::scalar> && HasForward<M, B> && HasBackward<M, B>;
 
-/// A causal mixer that runs token by token. `make_state(be, w, x, capacity)` owns its memory; x gives batch,
-/// heads and dim. prefill takes a whole prefix, step one token (extent 1 along L); a step past the capacity
-/// throws and changes nothing.
+/// A state names its parts: `for_each_array(f, s...)` and `for_each_counter(f, s...)` call f(name, member of
+/// each state...). Arrays of rank 4 are (B,.,.,.), a part for each row of the batch; others are what
+/// make_state prepared from the weights, and stay as they are. Counters are host data, the same for all rows.
+template <class S>
+concept VisitableState = requires(S s, S const c) {
+  S::for_each_array(detail::visitor{}, s);
+  S::for_each_counter(detail::visitor{}, s);
+  { c.tokens() } -> std::same_as<index_t>;  // so far
+  { c.capacity } -> std::convertible_to<index_t>;
+};
+
+/// A mixer with a state. `make_state(be, w, x, capacity)` owns its memory; x gives batch, heads and dim.
+/// prefill takes any number of tokens that follow those so far, step one (extent 1 along L). Neither
+/// allocates. A call that is refused (other extents, no room) throws and leaves every bit of the state.
+///
+/// From these follow peek, commit, clone_state, copy_state, reorder_state, take_rows (mixers/state.hpp),
+/// save_state and load_state (state_file.hpp) for every state, and the by-value stream (mixers/stream.hpp).
 template <class M, class B>
-concept StreamingMixer = Mixer<M, B> && M::about.streaming&& M::about.causality !=
-                         causality::none&& requires(M const m, B& be, weights_in<M, B> w, inputs_in<M, B> x,
-                                                    state_of<M, B> s, out<B, typename M::scalar, 4> y,
-                                                    index_t capacity) {
+concept HasState = Mixer<M, B> &&
+    requires(M const m, B& be, weights_in<M, B> w, inputs_in<M, B> x, state_of<M, B> s,
+             out<B, typename M::scalar, 4> y, index_t capacity) {
   { m.make_state(be, w, x, capacity) } -> std::same_as<state_of<M, B>>;
   { m.prefill(be, w, x, s, y) } -> std::same_as<void>;
   { m.step(be, w, x, s, y) } -> std::same_as<void>;
+} && VisitableState<state_of<M, B>>;
+
+/// A causal mixer that runs token by token, under any split of the tokens into calls.
+template <class M, class B>
+concept StreamingMixer =
+    Mixer<M, B> && M::about.streaming&& M::about.causality != causality::none&& HasState<M, B>;
+
+/// truncate(s, n): forgets all but the first n tokens, by the counters alone.
+template <class M, class B>
+concept TruncatingMixer = M::about.truncates&& HasState<M, B>&& requires(M const m, state_of<M, B> s) {
+  { m.truncate(s, index_t{}) } -> std::same_as<void>;
+};
+
+/// evict_front(s, n): drops the n oldest of the s.kept() tokens, by the counters alone; positions keep
+/// counting.
+template <class M, class B>
+concept EvictingMixer = M::about.evicts&& HasState<M, B>&& requires(M const m, state_of<M, B> s) {
+  { m.evict_front(s, index_t{}) } -> std::same_as<void>;
+  { s.kept() } -> std::same_as<index_t>;
 };
 
 }  // namespace smx

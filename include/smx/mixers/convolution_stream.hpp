@@ -2,7 +2,7 @@
 /// \file  The state of a causal convolution that runs token by token.
 ///
 /// A backend with an online convolution (O(log^2 L) a token, O(capacity) rows) runs that; otherwise the state
-/// keeps all inputs and a step is the plain sum over them, O(t).
+/// keeps all inputs and a step is the plain sum over them, O(t). The kernels are those that make was given.
 #pragma once
 
 #include <smx/backend/tuned.hpp>
@@ -11,15 +11,14 @@
 
 namespace smx {
 
-/// Owned by the caller through long_convolution::make_state; its memory is taken by begin.
 template <class A, class T> struct convolution_stream {
   array<A, T, 1> kernel;  ///< prepared taps
-  array<A, T, 1> rows;    ///< inputs, or what they give to later outputs
+  array<A, T, 4> rows;    ///< (B,H,R,D): inputs, or what they give to later outputs
   index_t capacity = 0;   ///< positions in all
   index_t position = 0;   ///< positions so far
   index_t prefix = 0;     ///< of these, those that begin took in
   index_t taps = 0;       ///< of the kernels
-  index_t layout = 0;     ///< of the arrays: 0 before begin, 1 the plain one, else the backend's
+  index_t layout = 0;     ///< of the arrays: 1 the plain one, else the backend's
 
   template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
     f("kernel", s.kernel...);
@@ -39,63 +38,58 @@ template <class A, class T> struct convolution_stream {
     expects_value(position + count <= capacity, "long_convolution: state",
                   "room for the positions within its capacity; positions", position + count);
   }
+  /// Throws unless these counters (from a file) can be those of a state that was made like this one.
+  template <class S> void expect_counters(S const& read) const {
+    expects_value(read.prefix <= read.position && read.position <= read.capacity, "state: prefix",
+                  "no more than position, which is no more than capacity", read.prefix);
+    expects_value(read.prefix < read.capacity, "state: prefix", "less than the capacity", read.prefix);
+    expects_value(read.taps == taps, "state: taps", "those of the kernels", read.taps);
+    expects_value(read.layout == layout, "state: layout", "that of this backend and its instruction set",
+                  read.layout);
+  }
 
-  /// Takes memory for the positions that follow the prefix x (B,H,P,D), P = 0 for none, gated by pre.
-  template <class B> void begin(B& be, in<B, T, 2> k, in<B, T, 1> skip, in<B, T, 4> x, in<B, T, 4> pre) {
-    convolution_shape const s = shape(k, capacity - x.ext[2]);
-    prefix = x.ext[2];
+  /// Takes the memory of a stream of at most `most` positions for (B,H) sequences, and prepares the kernels
+  /// k (D,taps), with skip (D) or without.
+  template <class B>
+  void make(B& be, in<B, T, 2> k, in<B, T, 1> skip, index_t batch, index_t heads, index_t most) {
+    capacity = most;
     taps = k.ext[1];
-    reserve(be, x.ext[0] * x.ext[1], k.ext[0]);
-    if (tuned(be,
-              convolution_stream_begin_call<T, space_t<B>>{s, k, skip, x, pre, kernel.view(), rows.view()}))
-      return;
+    convolution_shape const s = shape(k.ext[0], most);
+    index_t kernel_size = k.ext[0] * taps, row_count = most;
+    layout = 1;
+    tuned(be, convolution_stream_storage_call<T>{s, &kernel_size, &row_count, &layout});
+    kernel = tensor<T, 1, space_t<B>>(be.memory(), extents<1>{kernel_size});
+    rows = tensor<T, 4, space_t<B>>(be.memory(), extents<4>{batch, heads, row_count, k.ext[0]});
+    if (tuned(be, convolution_stream_prepare_call<T, space_t<B>>{s, k, skip, kernel.view()})) return;
     out<B, T, 2> const copy(kernel.data(), k.ext);  // (D,taps)
     be.copy(k, copy);
     if (skip.ext[0] != 0) {
       auto const first = fix_axis(copy, 1, 0);
       be.map(add{}, first, as_input(first), skip);
     }
-    if (prefix > 0) remember<B>(be, x, pre, 0);
   }
 
-  /// Takes the memory of `batch` sequences of `channels` channels for the positions after the prefix.
-  template <class B> void reserve(B& be, index_t batch, index_t channels) {
-    convolution_shape const s{capacity - prefix, channels, taps, convolution_kind::causal, true};
-    index_t kernel_size = channels * taps, row_size = batch * capacity * channels;
-    layout = 1;
-    tuned(be, convolution_stream_storage_call<T>{s, batch, &kernel_size, &row_size, &layout});
-    kernel = tensor<T, 1, space_t<B>>(be.memory(), extents<1>{kernel_size});
-    rows = tensor<T, 1, space_t<B>>(be.memory(), extents<1>{row_size});
-  }
-
-  /// Takes the memory that counters from elsewhere (a file) speak of, for kernels of `kernel_taps` taps.
-  /// Throws unless they fit each other, this backend and these taps.
-  template <class B> void take_memory(B& be, index_t batch, index_t channels, index_t kernel_taps) {
-    expects_value(prefix <= position && position <= capacity, "state: prefix",
-                  "no more than position, which is no more than capacity", prefix);
-    index_t const found = layout;
-    if (found == 0) {  // nothing was begun: before the first position, or after a prefill of all of them
-      expects_value(position == 0 || position == capacity, "state: layout", "that of a stream that began",
-                    found);
+  /// Starts with the positions of the prefix x (B,H,P,D), P = 0 for none, gated by pre.
+  template <class B> void begin(B& be, in<B, T, 2> k, in<B, T, 1> skip, in<B, T, 4> x, in<B, T, 4> pre) {
+    prefix = x.ext[2];
+    if (tuned(be, convolution_stream_begin_call<T, space_t<B>>{shape(k.ext[0], capacity - prefix), k, skip, x,
+                                                               pre, rows.view()}))
       return;
-    }
-    expects_value(prefix < capacity, "state: prefix", "less than the capacity", prefix);
-    expects_value(taps == kernel_taps, "state: taps", "those of the kernels", taps);
-    reserve(be, batch, channels);
-    expects_value(layout == found, "state: layout", "that of this backend and its instruction set", found);
+    if (prefix > 0) remember<B>(be, x, pre, 0);
   }
 
   /// y = post conv(pre x) for the next position.
   template <class B> void step(B& be, in<B, T, 4> x, in<B, T, 4> pre, in<B, T, 4> post, out<B, T, 4> y) {
     index_t const d = x.ext[3], n = position;
-    if (!tuned(be, convolution_stream_step_call<T, space_t<B>>{stream_shape(x), n - prefix, kernel.cview(),
-                                                               rows.view(), x, pre, post, y})) {
+    if (!tuned(be,
+               convolution_stream_step_call<T, space_t<B>>{shape(d, capacity - prefix), n - prefix,
+                                                           kernel.cview(), rows.view(), x, pre, post, y})) {
       remember<B>(be, x, pre, n);
       index_t const reach = taps < n + 1 ? taps : n + 1;
       auto frame = be.scope();
       auto terms = be.template scratch<T>(extents<4>{x.ext[0], x.ext[1], d, reach});
       in<B, T, 2> const k = slice(in<B, T, 2>(kernel.data(), {d, taps}), 1, 0, reach);
-      in<B, T, 4> const past = slice(history<B>(x.ext), 2, n + 1 - reach, reach);  // (B,H,reach,D)
+      in<B, T, 4> const past = slice(rows.view(), 2, n + 1 - reach, reach);  // (B,H,reach,D)
       be.map(multiply{}, terms, as_input(detail::reversed(swap_axes(past, 2, 3), 3)),
              broadcast_axis(broadcast_axis(k, 0, x.ext[1]), 0, x.ext[0]));
       auto const sum = swap_axes(y, 2, 3);  // (B,H,D,1)
@@ -106,17 +100,11 @@ template <class A, class T> struct convolution_stream {
   }
 
  private:
-  static convolution_shape shape(auto const& k, index_t left) {
-    return {left, k.ext[0], k.ext[1], convolution_kind::causal, true};
-  }
-  convolution_shape stream_shape(auto const& x) const {
-    return {capacity - prefix, x.ext[3], taps, convolution_kind::causal, true};
-  }
-  template <class B> out<B, T, 4> history(extents<4> const& e) {  // (B,H,capacity,D)
-    return {rows.data(), {e[0], e[1], capacity, e[3]}};
+  convolution_shape shape(index_t channels, index_t length) const {
+    return {length, channels, taps, convolution_kind::causal, true};
   }
   template <class B> void remember(B& be, in<B, T, 4> x, in<B, T, 4> pre, index_t at) {
-    auto const to = slice(history<B>(x.ext), 2, at, x.ext[2]);
+    auto const to = slice(rows.view(), 2, at, x.ext[2]);
     if (pre.size() != 0)
       be.map(multiply{}, to, x, pre);
     else

@@ -112,16 +112,17 @@ template <Compute T, bool Causal = false> struct dense {
     }
   }
 
- private:
-  /// Rows of W that are taken together: their diagonal block is masked, what lies left of it is a plain
-  /// product.
-  static constexpr index_t block_rows = 128;
-
+  // What kernels are named by, which nvcc wants to be public.
   /// Entry (i,j) of a square matrix on and below the diagonal, 0 above it, where nothing is read.
   template <class B> struct lower_triangle {
     in<B, T, 2> m;
     SMX_HD T operator()(extents<2> const& i) const { return i[1] <= i[0] ? m(i[0], i[1]) : T(0); }
   };
+
+ private:
+  /// Rows of W that are taken together: their diagonal block is masked, what lies left of it is a plain
+  /// product.
+  static constexpr index_t block_rows = 128;
 
   template <class X, class W> void check(X const& x, W const& w) const {
     expects_value(length >= 1, "dense: length", "at least 1", length);

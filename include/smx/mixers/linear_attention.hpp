@@ -154,6 +154,13 @@ template <Compute T, decay_kind Decay = decay_kind::none> struct linear_attentio
     check(w, x);
     detail::scan_prefill(*this, "linear_attention", be, w, x, s, y, snapshots, x.v.ext, state_extents(x));
   }
+  /// As smx::peek.
+  template <class B>
+  void peek(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>> const& s,
+            out<B, T, 4> y) const {
+    check(w, x);
+    detail::scan_peek(*this, "linear_attention", be, w, x, s, y, x.v.ext[2], state_extents(x));
+  }
   /// One token: extents of 1 along L.
   template <class B>
   void step(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>>& s,

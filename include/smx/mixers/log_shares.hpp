@@ -13,13 +13,13 @@ namespace smx::detail {
 struct log_add {
   template <class T> SMX_HD T operator()(T a, T b) const {
     T const high = a < b ? b : a, low = a < b ? a : b;
-    return low == -std::numeric_limits<T>::infinity() ? high : high + std::log1p(std::exp(low - high));
+    return low == T(-INFINITY) ? high : high + std::log1p(std::exp(low - high));
   }
 };
 /// exp(part - all), 0 for a part that is none
 struct share_of {
   template <class T> SMX_HD T operator()(T part, T all) const {
-    return part == -std::numeric_limits<T>::infinity() ? T(0) : std::exp(part - all);
+    return part == T(-INFINITY) ? T(0) : std::exp(part - all);
   }
 };
 

@@ -177,34 +177,27 @@ struct long_convolution {
       }
   }
 
-  /// A stream of at most `capacity` positions, prefixes included. Its memory is taken by the first prefill or
-  /// step, for the positions that are left then: O(capacity - prefix) numbers a channel on the CPU.
+  /// A stream of at most `capacity` positions, prefixes included, with the kernels of this call: on the CPU
+  /// min(capacity, 2 taps) rows and the spectra of the kernels, O(min(capacity, taps)) numbers a channel.
   template <class B>
-  state<owns<B>> make_state(B&, weights<reads<B>> const& w, inputs<reads<B>> const& a, index_t capacity) const
-      requires(about.streaming) {
+  state<owns<B>> make_state(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a,
+                            index_t capacity) const requires(about.streaming) {
     check_weights(w);
     expects_extents("long_convolution: x", a.x.ext, {-1, -1, -1, channels});
     expects_value(capacity >= 1, "long_convolution: capacity", "at least 1", capacity);
     state<owns<B>> s;
-    s.capacity = capacity;
+    s.make(be, w.k, w.skip, a.x.ext[0], a.x.ext[1], capacity);
     return s;
   }
 
-  /// The memory of a state whose counters come from a file; see load_state.
-  template <class B>
-  void take_memory(B& be, inputs<reads<B>> const& a, state<owns<B>>& s) const requires(about.streaming) {
-    expects_extents("long_convolution: x", a.x.ext, {-1, -1, -1, channels});
-    s.take_memory(be, a.x.ext[0] * a.x.ext[1], channels, taps);
-  }
-
   /// The outputs of the positions of x, which follow those that the state has seen. The kernels are those of
-  /// the first call.
+  /// make_state.
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const requires(about.streaming) {
     check(a, y.ext, "long_convolution: y");
     index_t const count = a.x.ext[2];
-    s.expect_room(count);
+    check_state(w, a, s, count);
     if (s.position == 0 && count > 1) {
       long_convolution shorter = *this;
       shorter.truncate = true;
@@ -225,7 +218,7 @@ struct long_convolution {
             out<B, T, 4> y) const requires(about.streaming) {
     check(a, y.ext, "long_convolution: y");
     expects_value(a.x.ext[2] == 1, "long_convolution: x", "one position along L", a.x.ext[2]);
-    s.expect_room(1);
+    check_state(w, a, s, 1);
     if (s.position == 0) s.begin(be, w.k, w.skip, slice(a.x, 2, 0, 0), slice(a.pre, 2, 0, 0));
     s.step(be, a.x, a.pre, a.post, y);
   }
@@ -252,6 +245,13 @@ struct long_convolution {
     expects_extents(y_name, y, a.x.ext);
     if (a.pre.ext != extents<4>{}) expects_extents("long_convolution: pre", a.pre.ext, a.x.ext);
     if (a.post.ext != extents<4>{}) expects_extents("long_convolution: post", a.post.ext, a.x.ext);
+  }
+  template <class W, class X, class S>
+  void check_state(W const& w, X const& a, S const& s, index_t count) const {
+    auto const& rows = s.rows.extents();
+    expects_extents("long_convolution: x", a.x.ext, {rows[0], rows[1], -1, rows[3]});
+    if (s.position == 0) check_weights(w);
+    s.expect_room(count);
   }
   template <class W> void check_weights(W const& w) const {
     expects_extents("long_convolution: k", w.k.ext, {channels, taps});

@@ -211,7 +211,7 @@ template <Compute T> struct masked_monarch {
     ++s.position;
   }
 
- private:
+  // What kernels are named by, which nvcc wants to be public.
   /// Entry (i,j) of a block where j <= i - below, 0 elsewhere, where nothing is read.
   template <class S> struct lower_part {
     view<T const, 4, S> from;
@@ -220,6 +220,8 @@ template <Compute T> struct masked_monarch {
       return i[3] <= i[2] - below ? from(i[0], i[1], i[2], i[3]) : T(0);
     }
   };
+
+ private:
   template <class B> struct masks { in<B, T, 4> within, across, summary; };
 
   channel_groups panels() const { return {channels, groups}; }

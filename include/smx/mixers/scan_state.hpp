@@ -136,16 +136,24 @@ auto make_scan_state(char const* mixer, B& be, packed_sequences const& packing, 
   return s;
 }
 
+/// What may refuse rows of x after those that the state has seen.
+template <class M, class X, class State, class Y>
+void check_scan_rows(M const& m, char const* mixer, X const& x, State const& s, Y const& y, index_t count,
+                     extents<4> const& state) {
+  if (given(x.initial)) scan_argument{mixer, "", "initial"}.refuse("none, since the state has it; got one");
+  check_scan_outputs<M>(mixer, x, y, Y{}, m.output_extents(x), state);
+  scan_argument const own{mixer, "", "state"};
+  own.has(s.s.cview(), state);
+  own.is_apart(!overlaps(s.s.cview(), y));
+  if (s.length + count > s.capacity) own.refuse("room for the tokens within its capacity", s.length + count);
+}
+
 /// Rows of x after those that the state has seen; the last K states into snapshots (K,...), if there are any.
 template <class M, class B, class W, class X, class State, class Y, class Z>
 void scan_prefill(M const& m, char const* mixer, B& be, W const& w, X const& x, State& s, Y const& y,
                   Z const& snapshots, extents<4> const& v, extents<4> const& state) {
   index_t const count = v[2], kept = snapshots.ext[0];
-  if (given(x.initial)) scan_argument{mixer, "", "initial"}.refuse("none, since the state has it; got one");
-  scan_argument{mixer, "", "y"}.has(y, m.output_extents(x));
-  scan_argument const own{mixer, "", "state"};
-  own.has(s.s.cview(), state);
-  if (s.length + count > s.capacity) own.refuse("room for the tokens within its capacity", s.length + count);
+  check_scan_rows(m, mixer, x, s, y, count, state);
   if (kept != 0 &&
       (kept > count || snapshots.ext != extents<5>{kept, state[0], state[1], state[2], state[3]}))
     scan_argument{mixer, "", "snapshots"}.refuse("(K,B,H,N,P) with K at most the tokens of x; K", kept);
@@ -166,6 +174,17 @@ void scan_prefill(M const& m, char const* mixer, B& be, W const& w, X const& x, 
     if (i > 0) run(count - i, 1);
   }
   s.length += count;
+}
+
+/// The same rows into a state in scratch: the state itself is only read.
+template <class M, class B, class W, class X, class State, class Y>
+void scan_peek(M const& m, char const* mixer, B& be, W const& w, X x, State const& s, Y const& y,
+               index_t count, extents<4> const& state) {
+  check_scan_rows(m, mixer, x, s, y, count, state);
+  auto frame = be.scope();
+  auto const next = be.template scratch<typename Y::value_type>(state);
+  x.initial = s.s.cview();
+  m.forward(be, w, x, {}, y, next);
 }
 
 }  // namespace smx::detail

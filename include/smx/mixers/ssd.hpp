@@ -162,6 +162,14 @@ template <Compute T> struct ssd {
     check_weights(w, "");
     detail::scan_prefill(*this, "ssd", be, w, x, s, y, snapshots, x.x.ext, state_extents(x));
   }
+  /// As smx::peek.
+  template <class B>
+  void peek(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>> const& s,
+            out<B, T, 4> y) const {
+    check_inputs(x);
+    check_weights(w, "");
+    detail::scan_peek(*this, "ssd", be, w, x, s, y, x.x.ext[2], state_extents(x));
+  }
   /// One token: extents of 1 along L.
   template <class B>
   void step(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>>& s,
@@ -174,15 +182,16 @@ template <Compute T> struct ssd {
     return {sequence_count(packing, x.x.ext[0]), x.x.ext[1], x.b.ext[3], x.x.ext[3]};
   }
 
- private:
-  template <Compute> friend struct nc_ssd;  // the same weights
-
+  // What kernels are named by, which nvcc wants to be public.
   struct gate {
     SMX_HD T operator()(T y, T z) const { return y * silu{}(z); }
   };
   struct gate_gradient {
     SMX_HD T operator()(T y, T z, T dy) const { return dy * y * d_silu{}(z); }
   };
+
+ private:
+  template <Compute> friend struct nc_ssd;  // the same weights
 
   chunk_scan_shape shape() const { return {1, chunk, groups, packing}; }
   index_t skip_width() const {

@@ -22,6 +22,8 @@ struct traits {
   smx::causality causality = causality::none;
   bool data_dependent = false;  ///< the mixing matrix depends on the inputs
   bool streaming = false;       ///< has make_state, prefill, step
+  bool truncates = false;       ///< its state forgets its last tokens at once; others go back to snapshots
+  bool evicts = false;          ///< its state can drop its oldest tokens
   double flops_exponent = 2;    ///< forward flops grow as L^e, logarithms left out; checked against the plan
   bool same_source = true;      ///< queries and keys come from one sequence: no cross patterns
   bool row_separable = false;   ///< row i is a function of query i and of the source alone

@@ -116,12 +116,14 @@ template <class T, class S> class chebyshev_monarch_matrix {
     c_.solve_step(be, w, t, as_input(z), inner_rows(history, 2), y);
   }
 
- private:
+  // What kernels are named by, which nvcc wants to be public.
   /// self x + other r
   struct combine {
     T self, other;
     SMX_HD T operator()(T x, T r) const { return self * x + other * r; }
   };
+
+ private:
   /// Of row q of a fold, or of its inverse. The last row, degrees below s, stands for themselves.
   combine factors_of(int a, index_t q, bool inverse) const {
     T const self = q + 1 == digit_[a] ? T(1) : T(0.5);

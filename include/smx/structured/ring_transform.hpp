@@ -106,7 +106,7 @@ class ring_transform {
     return out<B, T, 4>(to.ptr, {n, which == part::both ? 2 : 1, points_, c});
   }
 
- private:
+  // What kernels are named by, which nvcc wants to be public.
   using radices = inline_vector<index_t, 16>;
 
   /// Entry ((j,c),(c',p)) of a node's matrix, as a real matrix of r_j^p = exp(2 pi i p turns_j).
@@ -131,6 +131,7 @@ class ring_transform {
     }
   };
 
+ private:
   template <class V> static auto stage_table(V const& tables, index_t at, index_t nodes, index_t d) {
     return view<typename V::element_type, 3, typename V::space_type>(detail::advance(tables.ptr, at),
                                                                      {nodes, 2 * d, 2 * d});

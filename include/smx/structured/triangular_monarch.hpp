@@ -190,7 +190,7 @@ template <class T, class S> class triangular_monarch {
     be.copy(as_input(z), y);
   }
 
- private:
+  // What kernels are named by, which nvcc wants to be public.
   struct lower_entries {
     read<4> w;
     SMX_HD T operator()(extents<4> const& i) const {
@@ -226,6 +226,7 @@ template <class T, class S> class triangular_monarch {
     SMX_HD T operator()(extents<1> const& i) const { return std::exp(sign * w(i[0], block, row, row)); }
   };
 
+ private:
   /// The part of the blocks of digit a that these rows need.
   template <class V> V used(V const& w, int a) const {
     return slice(slice(w, 2, 0, digit_[a]), 3, 0, digit_[a]);

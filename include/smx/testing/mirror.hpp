@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include <smx/mixers/concept.hpp>
@@ -53,14 +54,18 @@ template <class Space> class mirror {
       p.offset = size + p.first % 16;
       size = (p.offset + (p.last - p.first) + memory_alignment - 1) / memory_alignment * memory_alignment;
     }
+    staging_.resize(size);
     if (size > block_.bytes())
       block_ = tensor<std::byte, 1, Space>(transfer<Space>::source(), {static_cast<index_t>(size)});
     for (piece const& p : pieces_)
-      transfer<Space>::in(block_.data() + p.offset, reinterpret_cast<void const*>(p.first), p.last - p.first);
+      std::memcpy(staging_.data() + p.offset, reinterpret_cast<void const*>(p.first), p.last - p.first);
+    if (size > 0) transfer<Space>::in(block_.data(), staging_.data(), size);
   }
-  /// The array there. One that has no memory keeps having none.
+  /// The array there. One that has no memory keeps having none; one without entries (an extent of 0, or one
+  /// that a law spoiled) has an address that nobody may read.
   template <class T, int R> view<T, R, Space> there(view<T, R, host_space> const& v) const {
     view<T, R, Space> to(nullptr, v.ext, v.str);
+    if (v.ptr != nullptr) to.ptr = reinterpret_cast<T*>(const_cast<std::byte*>(block_.data()));
     auto const at = reinterpret_cast<std::uintptr_t>(v.ptr);
     for (piece const& p : pieces_)
       if (v.ptr != nullptr && p.first <= at && at < p.last)
@@ -69,9 +74,10 @@ template <class Space> class mirror {
   }
   /// Copies back what may have been written, and forgets the arrays.
   void close() {
+    if (!pieces_.empty()) transfer<Space>::out(staging_.data(), block_.data(), staging_.size());
     for (piece const& p : pieces_)
       if (p.written)
-        transfer<Space>::out(reinterpret_cast<void*>(p.first), block_.data() + p.offset, p.last - p.first);
+        std::memcpy(reinterpret_cast<void*>(p.first), staging_.data() + p.offset, p.last - p.first);
     pieces_.clear();
   }
   void forget() { pieces_.clear(); }
@@ -83,6 +89,7 @@ template <class Space> class mirror {
     bool written;
   };
   std::vector<piece> pieces_;
+  std::vector<std::byte> staging_;  // one copy there and one back are all that a call costs
   tensor<std::byte, 1, Space> block_;
 };
 

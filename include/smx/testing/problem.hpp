@@ -3,6 +3,9 @@
 #pragma once
 
 #include <limits>
+#include <map>
+#include <optional>
+#include <string>
 
 #include <smx/backend/reference.hpp>
 #include <smx/testing/cases.hpp>
@@ -10,6 +13,20 @@
 #include <smx/testing/runner.hpp>
 
 namespace smx::testing {
+
+/// One array for each weight and each input that is there.
+struct gradient_values {
+  std::vector<numbers> dw, dx;
+};
+struct training_values {
+  numbers y;
+  gradient_values g;
+};
+
+/// An output of the oracle and the rounding error that is allowed to each entry.
+struct expectation {
+  numbers y, tolerance;
+};
 
 /// The weights of a mixer in host memory, zero.
 template <class M> parameters_in<M, host_space> zero_weights(M const& m) {
@@ -43,7 +60,9 @@ template <class M> struct arguments {
   }
 };
 
-/// An example with normal random numbers for weights, inputs and the upstream gradient.
+/// An example with normal random numbers for weights, inputs and the upstream gradient. It remembers what the
+/// oracle and the reference say of it, which is the same for every backend; one thread at a time uses it, and
+/// nobody changes it after a first law.
 template <class M> struct problem {
   using scalar = typename M::scalar;
   static_assert(M::input_count >= 1);
@@ -55,6 +74,13 @@ template <class M> struct problem {
   arguments<M> given;
   smx::extents<4> output;
   tensor<scalar, 4> upstream;  // (B,H,L,D) of the output
+
+  struct answers {
+    std::map<std::string, expectation> outputs;
+    std::optional<gradient_values> tolerances;
+    std::optional<training_values> reference;
+  };
+  mutable answers known;
 
   explicit problem(example<M> const& e, std::uint64_t seed = 1)
       : mixer(e.mixer), all_ext(e.inputs), small(e.small), given{zero_weights(mixer), {}} {
@@ -98,15 +124,6 @@ template <class M>
 numbers forward_values(runner<M> const& be, M const& m, host_weights<M> const& w, host_inputs<M> const& x) {
   return values(forward_tensor(be, m, w, x).cview());
 }
-
-/// One array for each weight and each input that is there.
-struct gradient_values {
-  std::vector<numbers> dw, dx;
-};
-struct training_values {
-  numbers y;
-  gradient_values g;
-};
 
 /// Memory for the gradients of a problem: weights' zero, inputs' NaN.
 template <class M> struct gradient_memory {
@@ -154,10 +171,13 @@ template <class M> runner<M> on_reference() {
   return runner<M>::on([] { return reference_backend(); });
 }
 
-/// The oracle's output and the rounding error that is allowed to each entry.
-struct expectation {
-  numbers y, tolerance;
-};
+/// Training on the reference backend, computed once for a problem.
+template <class M> training_values const& reference_training(problem<M> const& p) {
+  if (!p.known.reference) p.known.reference = train(on_reference<M>(), p);
+  return *p.known.reference;
+}
+
+/// What the oracle says of these arguments.
 template <HasCases M> expectation expected(M const& m, host_weights<M> const& w, host_inputs<M> const& x) {
   extents<4> const e = m.output_extents(x);
   auto const n = static_cast<std::size_t>(checked_size(e));
@@ -168,10 +188,21 @@ template <HasCases M> expectation expected(M const& m, host_weights<M> const& w,
   for (double& one : out.tolerance) one = one * limits::epsilon() + limits::denorm_min();
   return out;
 }
-template <HasCases M> expectation expected(problem<M> const& p) { return expected(p.mixer, p.w(), p.x()); }
+/// The same, computed once for a problem under the name of what a law makes of it: those arguments must be
+/// the same each time.
+template <HasCases M>
+expectation const& expected(problem<M> const& p, std::string const& derived, M const& m,
+                            host_weights<M> const& w, host_inputs<M> const& x) {
+  auto const found = p.known.outputs.find(derived);
+  if (found != p.known.outputs.end()) return found->second;
+  return p.known.outputs.emplace(derived, expected(m, w, x)).first->second;
+}
+template <HasCases M> expectation const& expected(problem<M> const& p) {
+  return expected(p, "", p.mixer, p.w(), p.x());
+}
 
-/// The rounding error that is allowed to each entry of each gradient; see cases.
-template <HasCases M> gradient_values gradient_tolerances(problem<M> const& p) {
+namespace detail {
+template <HasCases M> gradient_values find_gradient_tolerances(problem<M> const& p) {
   using T = typename M::scalar;
   gradient_values bound;
   if constexpr (requires { cases<M>::gradient_bounds(p.mixer, p.w(), p.x(), p.dy(), bound.dw, bound.dx); }) {
@@ -199,6 +230,14 @@ template <HasCases M> gradient_values gradient_tolerances(problem<M> const& p) {
     for (numbers& one : *group)
       for (double& b : one) b = b * std::numeric_limits<T>::epsilon() + std::numeric_limits<T>::denorm_min();
   return bound;
+}
+}  // namespace detail
+
+/// The rounding error that is allowed to each entry of each gradient (see cases), computed once for a
+/// problem.
+template <HasCases M> gradient_values const& gradient_tolerances(problem<M> const& p) {
+  if (!p.known.tolerances) p.known.tolerances = detail::find_gradient_tolerances(p);
+  return *p.known.tolerances;
 }
 
 }  // namespace smx::testing

@@ -6,8 +6,10 @@
 #include <memory>
 
 #include <smx/mixers/planning.hpp>
+#include <smx/mixers/state.hpp>
 #include <smx/testing/cases.hpp>
 #include <smx/testing/mirror.hpp>
+#include <smx/testing/verdict.hpp>
 
 namespace smx::testing {
 
@@ -86,6 +88,22 @@ template <class M> class runner {
     calls_->step(be_.get(), m, w, x, s, y);
   }
 
+  void peek(M const& m, weights const& w, inputs const& x, state& s, write y) const {
+    calls_->peek(be_.get(), m, w, x, s, y);
+  }
+  void commit(M const& m, weights const& w, inputs const& x, state& s) const {
+    calls_->commit(be_.get(), m, w, x, s);
+  }
+  state clone(state const& s) const { return calls_->clone(be_.get(), s); }
+  state rows(state const& s, index_t first, index_t count) const {
+    return calls_->rows(be_.get(), s, first, count);
+  }
+  void reorder(state& s, std::vector<index_t> const& from) const { calls_->reorder(be_.get(), s, from); }
+  bool truncates() const { return calls_->truncate != nullptr; }
+  void truncate(M const& m, state& s, index_t length) const { calls_->truncate(m, s, length); }
+  bool evicts() const { return calls_->evict_front != nullptr; }
+  void evict_front(M const& m, state& s, index_t n) const { calls_->evict_front(m, s, n); }
+
   plan_report planned(M const& m, std::vector<extents<4>> const& ext) const {
     return calls_->planned(be_.get(), m, ext);
   }
@@ -119,6 +137,13 @@ template <class M> class runner {
     state (*make_state)(void*, M const&, weights const&, inputs const&, index_t) = nullptr;
     void (*prefill)(void*, M const&, weights const&, inputs const&, state&, write) = nullptr;
     void (*step)(void*, M const&, weights const&, inputs const&, state&, write) = nullptr;
+    void (*peek)(void*, M const&, weights const&, inputs const&, state&, write) = nullptr;
+    void (*commit)(void*, M const&, weights const&, inputs const&, state&) = nullptr;
+    state (*clone)(void*, state const&) = nullptr;
+    state (*rows)(void*, state const&, index_t, index_t) = nullptr;
+    void (*reorder)(void*, state&, std::vector<index_t> const&) = nullptr;
+    void (*truncate)(M const&, state&, index_t) = nullptr;
+    void (*evict_front)(M const&, state&, index_t) = nullptr;
   };
 
   /// A backend and, where its memory is not the host's, the mirror of the arguments.
@@ -137,10 +162,18 @@ template <class M> class runner {
         f(be, a...);
         be.synchronize();
       } else {
-        struct forgetting {
+        // A call that throws leaves the work before it under way, in memory that the next call writes to.
+        struct ending {
+          B& be;
           mirror<space>& of;
-          ~forgetting() { of.forget(); }
-        } const at_the_end{copies};
+          ~ending() {
+            static_cast<void>(judged([&]() -> verdict {
+              be.synchronize();
+              return holds;
+            }));
+            of.forget();
+          }
+        } const at_the_end{be, copies};
         (each_array(a, [&](auto const& v) { copies.add(v); }), ...);
         copies.open();
         {
@@ -169,6 +202,17 @@ template <class M> class runner {
         run([&](B& b, auto const&... x) { f(b, remote, x...); }, a...);
 #endif
         bring_back();
+      }
+    }
+
+    /// The state that f(backend, state where it is) returns.
+    template <class F> state made_from(state const& s, F const& f) {
+      if constexpr (here) {
+        return f(be, s);
+      } else {
+        auto const made = f(be, smx::testing::state_there<state_there, space>(s));
+        be.synchronize();
+        return state_here<state, space>(made);
       }
     }
 
@@ -277,6 +321,33 @@ template <class M> class runner {
             },
             with_mixer<weights>{m, w}, x, y);
       };
+      c.peek = [](void* b, M const& m, weights const& w, inputs const& x, state& s, write y) {
+        static_cast<on*>(b)->run_state(
+            s,
+            [&](B& be, auto& sb, auto const& wb, auto const& xb, auto const& yb) {
+              smx::peek(be, m, wb.of, xb, sb, yb);
+            },
+            with_mixer<weights>{m, w}, x, y);
+      };
+      c.commit = [](void* b, M const& m, weights const& w, inputs const& x, state& s) {
+        static_cast<on*>(b)->run_state(
+            s, [&](B& be, auto& sb, auto const& wb, auto const& xb) { smx::commit(be, m, wb.of, xb, sb); },
+            with_mixer<weights>{m, w}, x);
+      };
+      c.clone = [](void* b, state const& s) {
+        return static_cast<on*>(b)->made_from(s, [](B& be, auto const& sb) { return clone_state(be, sb); });
+      };
+      c.rows = [](void* b, state const& s, index_t first, index_t count) {
+        return static_cast<on*>(b)->made_from(
+            s, [&](B& be, auto const& sb) { return take_rows(be, sb, first, count); });
+      };
+      c.reorder = [](void* b, state& s, std::vector<index_t> const& from) {
+        static_cast<on*>(b)->run_state(s, [&](B& be, auto& sb) { reorder_state(be, sb, from); });
+      };
+      if constexpr (TruncatingMixer<M, B>)
+        c.truncate = [](M const& m, state& s, index_t length) { m.truncate(s, length); };
+      if constexpr (EvictingMixer<M, B>)
+        c.evict_front = [](M const& m, state& s, index_t n) { m.evict_front(s, n); };
     }
     return c;
   }

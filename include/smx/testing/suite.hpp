@@ -25,6 +25,7 @@
 #include <smx/testing/laws/invariance.hpp>
 #include <smx/testing/laws/patterns.hpp>
 #include <smx/testing/laws/resources.hpp>
+#include <smx/testing/laws/states.hpp>
 #include <smx/testing/laws/streaming.hpp>
 
 namespace smx::testing {
@@ -68,6 +69,13 @@ void check_laws(problem<M> const& p, maker<M> const& make, long (*allocations)()
   law("the source has a length of its own", [&] { return laws::source_has_its_own_length(be, p); });
   law("rows are separable in the queries", [&] { return laws::rows_are_separable(be, p); });
   law("streaming equals forward", [&] { return laws::streaming_equals_forward(be, p); });
+  if constexpr (M::about.streaming) {
+    law("peek leaves the state", [&] { return laws::peek_leaves_the_state(be, p); });
+    law("rows move as they are", [&] { return laws::rows_move_as_they_are(be, p); });
+    law("truncate forgets", [&] { return laws::truncate_forgets(be, p); });
+    law("evicted tokens are gone", [&] { return laws::evicted_tokens_are_gone(be, p); });
+    law("refusals leave the state", [&] { return laws::refusals_leave_the_state(be, p); });
+  }
   law("rows are normalised", [&] { return laws::normalised_rows(be, p); });
   law("NaN propagates", [&] { return laws::nan_propagates(be, p); });
   law("bad extents throw", [&] { return laws::bad_extents_throw(be, p); });

@@ -8,13 +8,23 @@
 
 namespace smx::testing {
 
+/// What a planner is told to plan B's primitives, and none of its tuned kernels.
+template <class B> struct primitives_of {
+  template <class... A>
+  requires requires(A&&... a) { B::plan_gemm(a...); }
+  static void plan_gemm(A&&... a) { B::plan_gemm(a...); }
+  template <class... A>
+  requires requires(A&&... a) { B::plan_norm_backward(a...); }
+  static void plan_norm_backward(A&&... a) { B::plan_norm_backward(a...); }
+};
+
 /// B's primitives, tiles, threads and workspace, without what B tunes: `smx_tuned` does not find B's
 /// overloads for this type. B may be a reference to a backend that somebody else owns. Held against the same
 /// oracle as B it says that kernel and recipe agree.
 template <class B> class untuned {
  public:
   using space_type = space_t<std::remove_reference_t<B>>;
-  using target = void;  // a planner plans the recipe
+  using target = primitives_of<std::remove_reference_t<B>>;
 
   template <class... A> explicit untuned(A&&... a) : be_(std::forward<A>(a)...) {}
   static constexpr char const* name() { return "untuned"; }

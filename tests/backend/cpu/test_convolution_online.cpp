@@ -33,7 +33,7 @@ template <class T> struct online {
     CHECK(memory.intact());
   }
   /// Positions first .. last-1 of the case as positions 0 .. of the state.
-  void steps(convolution_case<T>& c, index_t first, index_t last, T* state) const {
+  void steps(convolution_case<T>& c, index_t first, index_t last, cpu::online_state<T> state) const {
     auto const at = [](auto s, index_t n) {
       if (s.ptr != nullptr) s.ptr += n * s.time;
       return s;
@@ -84,19 +84,21 @@ void check_steps(index_t prefix, index_t length, index_t channels, options const
   convolution_case<T> c(length, channels, 2, o);
   index_t const budget = length - prefix;
   online<T> const p(c, budget);
-  buffer<T> state(cpu::online_state_size(p.plan, c.batch, channels));
-  CHECK(cpu::online_state_size(p.plan, c.batch, channels) <= budget * c.batch * channels);
+  CHECK(p.plan.rows() <= budget);
+  index_t const pitch = (p.plan.rows() + 2) * channels;  // items may lie apart
+  buffer<T> cells(c.batch * pitch);
+  cpu::online_state<T> const state{cells.get(), pitch};
   index_t const tiles = cpu::tile_count<T>(channels);
   if (prefix > 0) {
     buffer<T> memory(cpu::prefill_scratch<T>(p.plan, prefix));
     cpu::online_prefill<T>(p.plan, c.kernel(), prefix, c.batch, channels, std::as_const(c.u).get(),
-                           c.gate(c.pre), 0, tiles, state.get(), memory.get());
+                           c.gate(c.pre), 0, tiles, state, memory.get());
     CHECK(memory.intact());
   } else {
-    cpu::online_reset(p.plan, c.batch, channels, 0, tiles, state.get());
+    cpu::online_reset(p.plan, c.batch, channels, 0, tiles, state);
   }
-  p.steps(c, prefix, length, state.get());
-  CHECK(state.intact());
+  p.steps(c, prefix, length, state);
+  CHECK(cells.intact());
   // The prefill adds one product of at most 4/3 max(prefix, budget) points.
   double const prefill = cpu::rounding_factor<T>(cpu::make_transform_plan(length));
   check_outputs(c, prefix, p.factor() + prefill, spots);
@@ -195,9 +197,10 @@ TEMPLATE_TEST_CASE("convolution steps: the same bits as the exact evaluation", "
     online<TestType> const p(c, 200);
     p.forward(c);
     auto const expected = c.y.data;
-    buffer<TestType> state(cpu::online_state_size(p.plan, 2, 19));
-    cpu::online_reset(p.plan, 2, 19, 0, cpu::tile_count<TestType>(19), state.get());
-    p.steps(c, 0, 200, state.get());
+    buffer<TestType> cells(2 * p.plan.rows() * 19);
+    cpu::online_state<TestType> const state{cells.get(), p.plan.rows() * 19};
+    cpu::online_reset(p.plan, 2, 19, 0, cpu::tile_count<TestType>(19), state);
+    p.steps(c, 0, 200, state);
     CHECK(c.y.data == expected);
   }
 }

@@ -3,7 +3,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
+#include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #if !defined(__x86_64__)
@@ -195,6 +198,29 @@ unsigned votes(bool yes) {
   return all;
 }
 std::byte* shared_memory() { return m.shared_start; }
+
+namespace {
+std::map<void const*, std::deque<std::function<void()>>>& streams() {
+  static std::map<void const*, std::deque<std::function<void()>>> all;
+  return all;
+}
+}  // namespace
+void* new_stream() {
+  static std::uintptr_t last = 16;
+  return reinterpret_cast<void*>(++last);
+}
+void enqueue(void const* stream, std::function<void()> work) { streams()[stream].push_back(std::move(work)); }
+void finish(void const* stream) {
+  auto& queue = streams()[stream];
+  while (!queue.empty()) {
+    auto const work = std::move(queue.front());
+    queue.pop_front();
+    work();
+  }
+}
+void finish_all() {
+  for (auto& [stream, queue] : streams()) finish(stream);
+}
 
 void later_copy(void* to, void const* from, std::size_t bytes) {
   fiber& f = m.fibers[static_cast<std::size_t>(m.running)];

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <type_traits>
 
 struct dim3 {
@@ -60,6 +61,13 @@ void run(dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(void cons
 
 /// Of the running block.
 std::byte* shared_memory();
+
+/// Streams run nothing until they are waited for: who reads too early, or writes what work under way still
+/// reads, computes something else.
+void* new_stream();
+void enqueue(void const* stream, std::function<void()> work);
+void finish(void const* stream);
+void finish_all();
 
 /// Asynchronous copies of the running thread: they happen when they are waited for, not before.
 void later_copy(void* to, void const* from, std::size_t bytes);

@@ -175,10 +175,34 @@ requires OnCpu<B>
 bool smx_tuned(B&, convolution_stream_storage_call<T> const& c) {
   auto const plan = cpu_kernels::make_online_plan(c.shape.length, c.shape.taps);
   *c.kernel = cpu_kernels::online_kernel_size<T>(plan, c.shape.channels);
-  *c.rows = cpu_kernels::online_state_size(plan, c.batch, c.shape.channels);
+  *c.rows = plan.rows();
   *c.layout = cpu_kernels::vector_bytes;
   return true;
 }
+
+template <class B, class T, class S>
+requires OnCpu<B>
+bool smx_tuned(B& be, convolution_stream_prepare_call<T, S> const& c) {
+  using namespace tuned_convolution;
+  index_t const d = c.shape.channels;
+  auto const plan = kernels::make_online_plan(c.shape.length, c.shape.taps);
+  auto const k = kernel<T const>(c.shape, c.k, view<T const, 2, S>{}, c.skip.ptr);
+  be.kernel("convolution_constants", {0, 0},
+            [&] { kernels::fill_online_twiddles<T>(plan, d, c.kernel.ptr); });
+  each_tile<T>(be, d, [&](auto& sub, index_t first, index_t count) {
+    auto s = sub.template scratch<T>(extents<1>{kernels::online_scratch<T>(plan)});
+    sub.kernel("convolution_stream_prepare", {0, 0},
+               [&] { kernels::prepare_online_kernel<T>(plan, k, d, first, count, c.kernel.ptr, s.ptr); });
+  });
+  return true;
+}
+
+namespace tuned_convolution {
+/// The rows of head h of a state (B,H,R,D).
+template <class T, class S> kernels::online_state<T> state_rows(view<T, 4, S> const& rows, index_t h) {
+  return {rows.ptr + h * rows.str[1], rows.str[0]};
+}
+}  // namespace tuned_convolution
 
 template <class B, class T, class S>
 requires OnCpu<B>
@@ -187,16 +211,12 @@ bool smx_tuned(B& be, convolution_stream_begin_call<T, S> const& c) {
   index_t const d = c.shape.channels, batch = c.x.ext[0], heads = c.x.ext[1], length = c.x.ext[2];
   auto const plan = kernels::make_online_plan(c.shape.length, c.shape.taps);
   auto const k = kernel<T const>(c.shape, c.k, view<T const, 2, S>{}, c.skip.ptr);
-  be.kernel("convolution_constants", {0, 0},
-            [&] { kernels::fill_online_twiddles<T>(plan, d, c.kernel.ptr); });
   each_tile<T>(be, d, [&](auto& sub, index_t first, index_t count) {
-    index_t const scratch = std::max(kernels::online_scratch<T>(plan),
-                                     kernels::prefill_scratch<T>(plan, std::max(index_t{1}, length)));
-    auto s = sub.template scratch<T>(extents<1>{scratch});
+    auto s =
+        sub.template scratch<T>(extents<1>{kernels::prefill_scratch<T>(plan, std::max(index_t{1}, length))});
     sub.kernel("convolution_stream_begin", {0, 0}, [&] {
-      kernels::prepare_online_kernel<T>(plan, k, d, first, count, c.kernel.ptr, s.ptr);
       for (index_t h = 0; h < heads; ++h) {
-        T* const rows = c.rows.ptr + h * kernels::online_state_size(plan, batch, d);
+        auto const rows = state_rows(c.rows, h);
         if (length > 0)
           kernels::online_prefill<T>(plan, k, length, batch, d, head(c.x, h), head(c.pre, h), first, count,
                                      rows, s.ptr);
@@ -217,12 +237,12 @@ bool smx_tuned(B& be, convolution_stream_step_call<T, S> const& c) {
   each_tile<T>(be, d, [&](auto& sub, index_t first, index_t count) {
     auto s = sub.template scratch<T>(extents<1>{kernels::online_scratch<T>(plan)});
     for (index_t h = 0; h < heads; ++h)
-      sub.kernel(
-          "convolution_step", {2 * kernels::online_plan::block * static_cast<double>(batch * d), 0}, [&] {
-            kernels::online_step<T>(plan, c.kernel.ptr, c.n, batch, d, head(c.x, h), head(c.pre, h),
-                                    head(c.post, h), head(c.y, h), first, count,
-                                    c.rows.ptr + h * kernels::online_state_size(plan, batch, d), s.ptr);
-          });
+      sub.kernel("convolution_step", {2 * kernels::online_plan::block * static_cast<double>(batch * d), 0},
+                 [&] {
+                   kernels::online_step<T>(plan, c.kernel.ptr, c.n, batch, d, head(c.x, h), head(c.pre, h),
+                                           head(c.post, h), head(c.y, h), first, count, state_rows(c.rows, h),
+                                           s.ptr);
+                 });
   });
   return true;
 }

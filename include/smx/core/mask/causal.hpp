@@ -14,14 +14,14 @@ struct causal_mask {
 
   constexpr causal_mask after(index_t rows) const { return {offset + rows}; }
   SMX_HD constexpr index_range row(index_t, index_t, index_t i) const { return {0, i + offset + 1}; }
-  SMX_HD constexpr bool allow(index_t, index_t, index_t i, index_t j) const { return j <= i + offset; }
-  SMX_HD constexpr tile_class tile(index_t, index_t, index_range rows, index_range keys) const {
-    if (keys.last - 1 <= rows.first + offset) return tile_class::full;
-    return keys.first <= rows.last - 1 + offset ? tile_class::partial : tile_class::empty;
+  SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
+    return detail::ordered_allow(*this, b, h, i, j);
   }
-  SMX_HD constexpr index_range keys(index_t, index_t, index_range rows, index_t count) const {
-    index_t const last = rows.last + offset;
-    return {0, last < 0 ? 0 : last < count ? last : count};
+  SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
+    return detail::ordered_tile(*this, b, h, rows, keys);
+  }
+  SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t count) const {
+    return detail::ordered_keys(*this, b, h, rows, count);
   }
 };
 

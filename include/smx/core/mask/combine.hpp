@@ -16,6 +16,10 @@ template <Mask A, Mask B> struct and_mask {
   constexpr and_mask after(index_t rows) const requires ShiftableMask<A> && ShiftableMask<B> {
     return {first.after(rows), second.after(rows)};
   }
+  constexpr index_t oldest(index_t i) const requires WindowedMask<A> || WindowedMask<B> {
+    return bounded().oldest(i);
+  }
+  constexpr index_t reach() const requires WindowedMask<A> || WindowedMask<B> { return bounded().reach(); }
   SMX_HD constexpr index_range row(index_t b, index_t h,
                                    index_t i) const requires IntervalMask<A> && IntervalMask<B> {
     return common(first.row(b, h, i), second.row(b, h, i));
@@ -40,6 +44,12 @@ template <Mask A, Mask B> struct and_mask {
   }
 
  private:
+  constexpr auto const& bounded() const {
+    if constexpr (WindowedMask<A>)
+      return first;
+    else
+      return second;
+  }
   static SMX_HD constexpr index_range common(index_range a, index_range b) {
     return {a.first < b.first ? b.first : a.first, a.last < b.last ? a.last : b.last};
   }

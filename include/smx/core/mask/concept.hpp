@@ -53,6 +53,21 @@ concept ShiftableMask = Mask<M> && requires(M const m, index_t n) {
   { m.after(n) } -> std::same_as<M>;
 };
 
+/// A shiftable mask under which rows can be answered as they come: a causal one, or one that says by
+/// closed(n) how many of n positions see nothing after themselves (blocks).
+template <class M>
+concept StreamableMask = ShiftableMask<M> &&(M::causal || requires(M const m, index_t n) {
+  { m.closed(n) } -> std::same_as<index_t>;
+});
+
+/// Looks back over a bounded number of keys: queries from position i on see none before oldest(i), and a ring
+/// of reach() keys is enough (0: this value has no bound).
+template <class M>
+concept WindowedMask = StreamableMask<M> && requires(M const m, index_t n) {
+  { m.oldest(n) } -> std::same_as<index_t>;
+  { m.reach() } -> std::same_as<index_t>;
+};
+
 /// Throws precondition_error where a mask cannot be that of a (B,Hq,L,M) score array: lengths beyond the
 /// keys, segments that do not add up. Masks say so by a member expect_fits(scores); without it everything
 /// fits.
@@ -74,16 +89,24 @@ SMX_HD constexpr index_range within_count(index_range r, index_t count) {
   return {first, last};
 }
 
-/// Rows whose ranges move to later keys from row to row, neither end ever back: `front` and `back` are the
-/// ranges of the first and the last row. A gap that they leave between them is not known to be empty.
-SMX_HD constexpr tile_class tile_between(index_range front, index_range back, index_range keys) {
+/// The answers of an interval mask whose ranges move to later keys from row to row, neither end ever back. A
+/// gap between the ranges of two rows is not known to be empty.
+template <class M>
+SMX_HD constexpr bool ordered_allow(M const& m, index_t b, index_t h, index_t i, index_t j) {
+  return contains(m.row(b, h, i), j);
+}
+template <class M>
+SMX_HD constexpr tile_class ordered_tile(M const& m, index_t b, index_t h, index_range rows,
+                                         index_range keys) {
+  index_range const front = m.row(b, h, rows.first), back = m.row(b, h, rows.last - 1);
   if (back.first <= keys.first && keys.last <= front.last) return tile_class::full;
   index_t const first = keys.first < front.first ? front.first : keys.first,
                 last = keys.last < back.last ? keys.last : back.last;
   return first < last ? tile_class::partial : tile_class::empty;
 }
-SMX_HD constexpr index_range keys_between(index_range front, index_range back, index_t count) {
-  return within_count({front.first, back.last}, count);
+template <class M>
+SMX_HD constexpr index_range ordered_keys(M const& m, index_t b, index_t h, index_range rows, index_t count) {
+  return within_count({m.row(b, h, rows.first).first, m.row(b, h, rows.last - 1).last}, count);
 }
 
 }  // namespace detail

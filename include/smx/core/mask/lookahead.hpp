@@ -12,8 +12,8 @@
 namespace smx {
 
 /// Query i of batch entry b sees keys j <= i + offset + ahead(b, i). `ahead` (B,L) or (1,L) is not owned, and
-/// is read wherever the mask is asked; entries may be negative, and later rows may see less than earlier
-/// ones.
+/// is read wherever the mask is asked; entries may be negative, or beyond every key, and later rows may see
+/// less than earlier ones.
 struct lookahead_mask {
   static constexpr bool causal = false;
   view<index_t const, 2, host_space> ahead = {};
@@ -27,7 +27,8 @@ struct lookahead_mask {
     return {slice(ahead, 1, rows, ahead.ext[1] - rows), offset + rows};
   }
   SMX_HD constexpr index_range row(index_t b, index_t, index_t i) const {
-    return {0, i + offset + 1 + ahead(ahead.ext[0] == 1 ? 0 : b, i)};
+    index_t const far = detail::beyond_every_key, n = ahead(ahead.ext[0] == 1 ? 0 : b, i);
+    return {0, i + offset + 1 + (n < -far ? -far : n < far ? n : far)};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
     return detail::contains(row(b, h, i), j);

@@ -28,13 +28,13 @@ struct packed_mask {
     return {starts[low], starts[low + 1]};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
-    return detail::contains(row(b, h, i), j);
+    return detail::ordered_allow(*this, b, h, i, j);
   }
   SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
-    return detail::tile_between(row(b, h, rows.first), row(b, h, rows.last - 1), keys);
+    return detail::ordered_tile(*this, b, h, rows, keys);
   }
   SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t count) const {
-    return detail::keys_between(row(b, h, rows.first), row(b, h, rows.last - 1), count);
+    return detail::ordered_keys(*this, b, h, rows, count);
   }
   void expect_fits(extents<4> const& scores) const {
     expects(starts != nullptr, "mask: segment starts: expected an array, got none");

@@ -18,13 +18,13 @@ struct padding_mask {
     return {0, lengths[count == 1 ? 0 : b]};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
-    return detail::contains(row(b, h, i), j);
+    return detail::ordered_allow(*this, b, h, i, j);
   }
   SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
-    return detail::tile_between(row(b, h, rows.first), row(b, h, rows.first), keys);
+    return detail::ordered_tile(*this, b, h, rows, keys);
   }
   SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t n) const {
-    return detail::within_count(row(b, h, rows.first), n);
+    return detail::ordered_keys(*this, b, h, rows, n);
   }
   void expect_fits(extents<4> const& scores) const {
     expects(lengths != nullptr, "mask: padded lengths: expected an array, got none");

@@ -27,13 +27,13 @@ struct prefix_mask {
     return {0, prefix < own ? own : prefix};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
-    return detail::contains(row(b, h, i), j);
+    return detail::ordered_allow(*this, b, h, i, j);
   }
   SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
-    return detail::tile_between(row(b, h, rows.first), row(b, h, rows.last - 1), keys);
+    return detail::ordered_tile(*this, b, h, rows, keys);
   }
   SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t n) const {
-    return detail::keys_between(row(b, h, rows.first), row(b, h, rows.last - 1), n);
+    return detail::ordered_keys(*this, b, h, rows, n);
   }
   void expect_fits(extents<4> const& scores) const {
     expects(lengths != nullptr, "mask: prefix lengths: expected an array, got none");
@@ -58,13 +58,13 @@ struct partial_causal_mask {
     return {0, prompt < i + offset + 1 ? i + offset + 1 : prompt};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
-    return detail::contains(row(b, h, i), j);
+    return detail::ordered_allow(*this, b, h, i, j);
   }
   SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
-    return detail::tile_between(row(b, h, rows.first), row(b, h, rows.last - 1), keys);
+    return detail::ordered_tile(*this, b, h, rows, keys);
   }
   SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t count) const {
-    return detail::keys_between(row(b, h, rows.first), row(b, h, rows.last - 1), count);
+    return detail::ordered_keys(*this, b, h, rows, count);
   }
   void expect_fits(extents<4> const& scores) const {
     expects_value(0 <= prompt && prompt <= scores[3], "mask: prompt", "0 to the number of keys", prompt);
@@ -83,13 +83,13 @@ struct causal_then_full_mask {
     return {0, i + offset < causal_rows ? i + offset + 1 : detail::beyond_every_key};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
-    return detail::contains(row(b, h, i), j);
+    return detail::ordered_allow(*this, b, h, i, j);
   }
   SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
-    return detail::tile_between(row(b, h, rows.first), row(b, h, rows.last - 1), keys);
+    return detail::ordered_tile(*this, b, h, rows, keys);
   }
   SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t count) const {
-    return detail::keys_between(row(b, h, rows.first), row(b, h, rows.last - 1), count);
+    return detail::ordered_keys(*this, b, h, rows, count);
   }
   void expect_fits(extents<4> const&) const {
     expects_value(causal_rows >= 0, "mask: causal rows", "at least 0", causal_rows);

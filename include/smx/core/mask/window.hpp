@@ -14,17 +14,23 @@ struct window_mask {
   friend constexpr bool operator==(window_mask const&, window_mask const&) = default;
 
   constexpr window_mask after(index_t rows) const { return {size, offset + rows}; }
+  /// The oldest key that queries from position i on see, and how many a ring must hold.
+  constexpr index_t oldest(index_t i) const {
+    index_t const from = i + offset + 1 - size;
+    return from < 0 ? 0 : from;
+  }
+  constexpr index_t reach() const { return size; }
   SMX_HD constexpr index_range row(index_t, index_t, index_t i) const {
     return {i + offset + 1 - size, i + offset + 1};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
-    return detail::contains(row(b, h, i), j);
+    return detail::ordered_allow(*this, b, h, i, j);
   }
   SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
-    return detail::tile_between(row(b, h, rows.first), row(b, h, rows.last - 1), keys);
+    return detail::ordered_tile(*this, b, h, rows, keys);
   }
   SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t count) const {
-    return detail::keys_between(row(b, h, rows.first), row(b, h, rows.last - 1), count);
+    return detail::ordered_keys(*this, b, h, rows, count);
   }
   void expect_fits(extents<4> const&) const {
     expects_value(size >= 1, "mask: size of a window", "at least 1", size);
@@ -44,13 +50,13 @@ struct band_mask {
     return {i + offset - left, i + offset + right + 1};
   }
   SMX_HD constexpr bool allow(index_t b, index_t h, index_t i, index_t j) const {
-    return detail::contains(row(b, h, i), j);
+    return detail::ordered_allow(*this, b, h, i, j);
   }
   SMX_HD constexpr tile_class tile(index_t b, index_t h, index_range rows, index_range keys) const {
-    return detail::tile_between(row(b, h, rows.first), row(b, h, rows.last - 1), keys);
+    return detail::ordered_tile(*this, b, h, rows, keys);
   }
   SMX_HD constexpr index_range keys(index_t b, index_t h, index_range rows, index_t count) const {
-    return detail::keys_between(row(b, h, rows.first), row(b, h, rows.last - 1), count);
+    return detail::ordered_keys(*this, b, h, rows, count);
   }
   void expect_fits(extents<4> const&) const {
     expects_value(left >= 0, "mask: left reach of a band", "at least 0", left);

@@ -63,7 +63,8 @@ template <HasCases M> bool is_future(problem<M> const& p, int input, index_t row
 template <HasCases M> verdict rows_depend_on_what_they_see(runner<M> const& be, problem<M> const& p) {
   using T = typename M::scalar;
   constexpr bool leaks = M::about.causality == causality::rounding;
-  numbers const before = forward_values(be, p.mixer, p.w(), p.x()), allowed = expected(p).tolerance;
+  numbers const before = forward_values(be, p.mixer, p.w(), p.x());
+  numbers const& allowed = expected(p).tolerance;
   for (std::size_t k = 0; k < p.ext.size(); ++k)
     for (index_t position : probes(p.ext[k][2])) {
       int const input = static_cast<int>(k);
@@ -76,7 +77,9 @@ template <HasCases M> verdict rows_depend_on_what_they_see(runner<M> const& be, 
             });
           });
       numbers const after = forward_values(be, p.mixer, a.w(), a.x());
-      numbers const tolerance = sum(expected(p.mixer, a.w(), a.x()).tolerance, allowed);
+      auto const changed =
+          text("a change of input %d, position %lld", input, static_cast<long long>(position));
+      numbers const tolerance = sum(expected(p, changed, p.mixer, a.w(), a.x()).tolerance, allowed);
       for (index_t row = 0; row < p.output[2]; ++row) {
         std::string const where = text("input %d, position %lld, row %lld", input,
                                        static_cast<long long>(position), static_cast<long long>(row));
@@ -153,11 +156,11 @@ verdict prefixes_agree(runner<M> const& be, problem<M> const& p, bool same_bits 
         if (auto bad = identical(name.c_str(), got, want)) return bad;
       } else {
         tensor<double, 4> tolerance(p.output);
-        numbers const all = expected(p).tolerance;
+        numbers const& all = expected(p).tolerance;
         std::copy(all.begin(), all.end(), tolerance.data());
         if (auto bad = within(name.c_str(), got, want,
                               sum(values(slice(tolerance.cview(), 2, 0, n)),
-                                  expected(first.first, first.second, x).tolerance)))
+                                  expected(p, name, first.first, first.second, x).tolerance)))
           return bad;
       }
     }

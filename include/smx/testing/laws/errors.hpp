@@ -153,9 +153,9 @@ template <HasCases M> verdict bad_extents_throw(runner<M> const& be, problem<M> 
 /// y on each input, each input's gradient on dy and on the input.
 template <HasCases M> verdict overlaps_throw(runner<M> const& be, problem<M> const& p) {
   using T = typename M::scalar;
-  expectation const want = expected(p);
+  expectation const& want = expected(p);
   training_values const trained = train(be, p);
-  gradient_values const allowed = gradient_tolerances(p);
+  gradient_values const& allowed = gradient_tolerances(p);
   auto const output_size = static_cast<std::size_t>(p.upstream.size());
   std::vector<std::string> const names = input_names<M>(p.x());
 

@@ -9,7 +9,7 @@ namespace smx::testing::laws {
 
 /// forward equals the dense mixing matrix times the input, within the rounding error of its sums.
 template <HasCases M> verdict forward_equals_oracle(runner<M> const& be, problem<M> const& p) {
-  expectation const want = expected(p);
+  expectation const& want = expected(p);
   return within("y", forward_values(be, p.mixer, p.w(), p.x()), want.y, want.tolerance);
 }
 
@@ -64,7 +64,7 @@ template <HasCases M> verdict normalised_rows(runner<M> const& be, problem<M> co
 
     auto const constant = with_values([](auto const& v) { fill(v, T(1.5)); });
     auto const y = forward_tensor(be, p.mixer, constant.w(), constant.x());
-    numbers const tolerance = expected(p.mixer, constant.w(), constant.x()).tolerance;
+    numbers const& tolerance = expected(p, "constant values", p.mixer, constant.w(), constant.x()).tolerance;
     numbers want;
     for (index_t i = 0; i < p.output[0] * p.output[1]; ++i)
       for (index_t row = 0; row < p.output[2]; ++row) {
@@ -81,7 +81,7 @@ template <HasCases M> verdict normalised_rows(runner<M> const& be, problem<M> co
         },
         p.x());
     auto const z = forward_tensor(be, p.mixer, p.w(), p.x());
-    numbers const allowed = expected(p).tolerance;
+    numbers const& allowed = expected(p).tolerance;
     for (index_t row = 0; row < p.output[2]; ++row) {
       index_t only = 0;
       if (seen(row, only) != 1) continue;

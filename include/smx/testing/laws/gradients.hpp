@@ -16,7 +16,8 @@ template <HasCases M> verdict backward_is_adjoint(runner<M> const& be, problem<M
     return holds;
   } else {
     constexpr double h = 0x1p-10;
-    gradient_values const got = train(be, p).g, allowed = gradient_tolerances(p);
+    gradient_values const got = train(be, p).g;
+    gradient_values const& allowed = gradient_tolerances(p);
     numbers const dy = values(p.dy());
     double const forward_error = absolute_dot(dy, expected(p).tolerance);
     auto const check = [&](std::string const& name, numbers const& gradient, numbers const& tolerance,
@@ -70,8 +71,8 @@ template <HasCases M> verdict backward_is_adjoint(runner<M> const& be, problem<M
 
 /// Gradients equal those of the reference backend, within the rounding error of both.
 template <HasCases M> verdict gradients_equal_reference(runner<M> const& be, problem<M> const& p) {
-  gradient_values const got = train(be, p).g, want = train(on_reference<M>(), p).g,
-                        allowed = gradient_tolerances(p);
+  gradient_values const got = train(be, p).g;
+  gradient_values const &want = reference_training(p).g, &allowed = gradient_tolerances(p);
   auto const weights = weight_names(p.mixer), inputs = input_names<M>(p.x());
   for (std::size_t i = 0; i < weights.size(); ++i)
     if (auto bad = within(("d" + weights[i]).c_str(), got.dw[i], want.dw[i], scaled(allowed.dw[i], 2)))
@@ -109,7 +110,8 @@ template <HasCases M> verdict gradients_accumulate(runner<M> const& be, problem<
       given.x(), p.x());
   if (changed) return in_context("an argument that is only read", changed);
 
-  gradient_values const twice = run(), allowed = gradient_tolerances(p);
+  gradient_values const twice = run();
+  gradient_values const& allowed = gradient_tolerances(p);
   auto const weights = weight_names(p.mixer), inputs = input_names<M>(p.x());
   for (std::size_t i = 0; i < weights.size(); ++i)  // three sums of n terms: one in once, two in twice
     if (auto bad = within(("d" + weights[i] + " after a second backward").c_str(), twice.dw[i],

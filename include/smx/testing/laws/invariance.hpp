@@ -48,13 +48,12 @@ verdict batch_and_heads_are_independent(runner<M> const& be, problem<M> const& p
   return holds;
 }
 
-/// The results of a run in guarded arrays are those of the problem, within the tolerances; nothing is written
-/// between rows, and what lies there (NaN) is not read.
+/// The results of a run in guarded arrays are y and these gradients, within the tolerances; nothing is
+/// written between rows, and what lies there (NaN) is not read.
 template <HasCases M>
-verdict runs_in_layout(runner<M> const& be, problem<M> const& p, guarded_run<M>& run,
+verdict runs_in_layout(runner<M> const& be, problem<M> const& p, guarded_run<M>& run, expectation const& y,
                        gradient_values const* want, gradient_values const& allowed) {
   be.forward(p.mixer, run.w, run.x, run.y.write());
-  expectation const y = expected(p.mixer, run.w, run.x);
   if (auto bad = within("y", values(run.y.read()), y.y, y.tolerance)) return bad;
   fill(run.y.write(), quiet_nan<typename M::scalar>);
   be.train(p.mixer, run.w, run.x, run.dy.read(), run.y.write(), run.dw, run.dx);
@@ -82,12 +81,15 @@ verdict runs_in_layout(runner<M> const& be, problem<M> const& p, guarded_run<M>&
 /// Strides do not change what is computed. Where a last axis is not contiguous, of all arguments or of one
 /// alone, the mixer may refuse instead, naming the argument.
 template <HasCases M> verdict layouts_agree(runner<M> const& be, problem<M> const& p) {
-  gradient_values const want = train(be, p).g, allowed = gradient_tolerances(p);
+  gradient_values const want = train(be, p).g;
+  gradient_values const& allowed = gradient_tolerances(p);
   auto const names = argument_names(p);
   auto const tried = [&](std::string const& where, guarded_run<M>& run, bool may_refuse,
                          gradient_values const* gradients) -> verdict {
+    // broadcast is another problem: the batch entries became equal
+    expectation const& y = gradients == nullptr ? expected(p, where, p.mixer, run.w, run.x) : expected(p);
     try {
-      return in_context(where, runs_in_layout(be, p, run, gradients, allowed));
+      return in_context(where, runs_in_layout(be, p, run, y, gradients, allowed));
     } catch (precondition_error const& e) {
       if (may_refuse && names_one_of(e.what(), names)) return holds;
       return text("%s: threw: %s", where.c_str(), e.what());
@@ -96,7 +98,6 @@ template <HasCases M> verdict layouts_agree(runner<M> const& be, problem<M> cons
   for (layout how :
        {layout::offset, layout::gaps, layout::length_major, layout::broadcast, layout::channel_major}) {
     guarded_run<M> run(p, how);
-    // broadcast is another problem: the batch entries became equal
     if (auto bad = tried(layout_name(how), run, how == layout::channel_major,
                          how == layout::broadcast ? nullptr : &want))
       return bad;

@@ -61,10 +61,10 @@ template <HasCases M> verdict source_has_its_own_length(runner<M> const& be, pro
     for (lengths n : {lengths{rows, 1}, lengths{rows, (source + 1) / 2}, lengths{1, source},
                       lengths{(rows + 1) / 2, source}}) {
       first_positions<M> const part(p, n.queries, n.source);
-      expectation const want = expected(part.mixer, p.w(), part.x);
       numbers const got = forward_values(be, part.mixer, p.w(), part.x);
       auto const name = text("y of %lld queries and a source of %lld", static_cast<long long>(n.queries),
                              static_cast<long long>(n.source));
+      expectation const& want = expected(p, name, part.mixer, p.w(), part.x);
       if (auto bad = within(name.c_str(), got, want.y, want.tolerance)) return bad;
     }
     return holds;
@@ -80,13 +80,14 @@ template <HasCases M> verdict rows_are_separable(runner<M> const& be, problem<M>
   } else {
     if (!crosses(p.mixer)) return holds;
     using T = typename M::scalar;
-    numbers const whole = forward_values(be, p.mixer, p.w(), p.x()), allowed = expected(p).tolerance;
+    numbers const whole = forward_values(be, p.mixer, p.w(), p.x());
+    numbers const& allowed = expected(p).tolerance;
     for (index_t row : probes(p.output[2])) {
       first_positions<M> const part(p, row + 1, std::numeric_limits<index_t>::max());
       extents<4> const e = part.mixer.output_extents(part.x);
       numbers const got = forward_values(be, part.mixer, p.w(), part.x);
-      numbers const tolerance = expected(part.mixer, p.w(), part.x).tolerance;
       auto const name = text("row %lld of the first queries alone", static_cast<long long>(row));
+      numbers const& tolerance = expected(p, name, part.mixer, p.w(), part.x).tolerance;
       if (auto bad = within(name.c_str(), row_of(got, e, row), row_of(whole, p.output, row),
                             sum(row_of(tolerance, e, row), row_of(allowed, p.output, row))))
         return bad;

@@ -113,8 +113,8 @@ template <HasCases M> verdict stays_in_its_memory(maker<M> const& make, problem<
   }
 }
 
-/// After a first call, forward, training and step allocate nothing. `allocations()` counts the allocations of
-/// the process so far.
+/// After a first call, forward, training, and what moves a state allocate nothing. `allocations()` counts the
+/// allocations of the process so far.
 template <HasCases M>
 verdict allocates_nothing(runner<M> const& be, problem<M> const& p, long (*allocations)()) {
   using T = typename M::scalar;
@@ -156,7 +156,22 @@ verdict allocates_nothing(runner<M> const& be, problem<M> const& p, long (*alloc
     run(0, p.output[2]);  // the workspace grows to what the longest step takes
     state = be.make_state(p.mixer, p.w(), x, p.output[2]);
     run(0, 1);
-    return counted("step", [&] { run(1, p.output[2]); });
+    if (auto bad = counted("step", [&] { run(1, p.output[2]); })) return bad;
+
+    if (p.output[2] < 2) return holds;
+    std::vector<index_t> from(static_cast<std::size_t>(p.output[0]), 0);
+    auto const one = slice(y.view(), 2, 1, 1);
+    auto const verbs = [&] {
+      be.peek(p.mixer, p.w(), token(1), state, one);
+      be.reorder(state, from);
+      be.commit(p.mixer, p.w(), token(1), state);
+    };
+    state = be.make_state(p.mixer, p.w(), x, p.output[2]);
+    run(0, 1);
+    verbs();
+    state = be.make_state(p.mixer, p.w(), x, p.output[2]);
+    run(0, 1);
+    return counted("peek, reorder, commit", verbs);
   }
   return holds;
 }

@@ -16,7 +16,7 @@ template <HasCases M> verdict streaming_equals_forward(runner<M> const& be, prob
     index_t const length = p.output[2];
     for (extents<4> const& e : p.ext)
       if (e[2] != length) return holds;
-    expectation const want = expected(p);
+    expectation const& want = expected(p);
     numbers const batch = forward_values(be, p.mixer, p.w(), p.x());
     auto const rows = [&](index_t first, index_t count) {
       host_inputs<M> x;

@@ -17,7 +17,10 @@ enum cublasComputeType_t : int {
   CUBLAS_COMPUTE_32F_FAST_16F
 };
 enum cublasGemmAlgo_t : int { CUBLAS_GEMM_DEFAULT = -1 };
-using cublasHandle_t = struct cublasContext*;
+struct cublasContext {
+  cudaStream_t stream = nullptr;
+};
+using cublasHandle_t = cublasContext*;
 
 inline char const* cublasGetStatusString(cublasStatus_t s) {
   return s == CUBLAS_STATUS_SUCCESS ? "success" : "an argument that cuBLAS does not take";
@@ -26,10 +29,12 @@ inline char const* cublasGetStatusName(cublasStatus_t s) {
   return s == CUBLAS_STATUS_SUCCESS ? "CUBLAS_STATUS_SUCCESS" : "CUBLAS_STATUS_INVALID_VALUE";
 }
 inline cublasStatus_t cublasCreate(cublasHandle_t* h) {
-  return *h = reinterpret_cast<cublasHandle_t>(1), CUBLAS_STATUS_SUCCESS;
+  return *h = new cublasContext, CUBLAS_STATUS_SUCCESS;
 }
-inline cublasStatus_t cublasDestroy(cublasHandle_t) { return CUBLAS_STATUS_SUCCESS; }
-inline cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t) { return CUBLAS_STATUS_SUCCESS; }
+inline cublasStatus_t cublasDestroy(cublasHandle_t h) { return delete h, CUBLAS_STATUS_SUCCESS; }
+inline cublasStatus_t cublasSetStream(cublasHandle_t h, cudaStream_t s) {
+  return h->stream = s, CUBLAS_STATUS_SUCCESS;
+}
 inline cublasStatus_t cublasSetWorkspace(cublasHandle_t, void*, std::size_t) { return CUBLAS_STATUS_SUCCESS; }
 
 namespace emulator {
@@ -72,7 +77,7 @@ inline bool leading_dimensions_fit(bool ta, bool tb, int m, int n, int k, int ld
 
 }  // namespace emulator
 
-inline cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation_t ta, cublasOperation_t tb,
+inline cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb,
                                                  int m, int n, int k, void const* alpha, void const* a,
                                                  cudaDataType_t type, int lda, long long sa, void const* b,
                                                  cudaDataType_t, int ldb, long long sb, void const* beta,
@@ -82,15 +87,17 @@ inline cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation
     return CUBLAS_STATUS_INVALID_VALUE;
   return emulator::with_type(type, [&]<class T>(T*) {
     using S = smx::compute_t<T>;
-    for (long long i = 0; i < count; ++i)
-      emulator::gemm_columns<T>(ta != CUBLAS_OP_N, tb != CUBLAS_OP_N, m, n, k, *static_cast<S const*>(alpha),
-                                static_cast<T const*>(a) + i * sa, lda, static_cast<T const*>(b) + i * sb,
-                                ldb, *static_cast<S const*>(beta), static_cast<T*>(c) + i * sc, ldc);
+    emulator::enqueue(h->stream, [=, x = *static_cast<S const*>(alpha), y = *static_cast<S const*>(beta)] {
+      for (long long i = 0; i < count; ++i)
+        emulator::gemm_columns<T>(ta != CUBLAS_OP_N, tb != CUBLAS_OP_N, m, n, k, x,
+                                  static_cast<T const*>(a) + i * sa, lda, static_cast<T const*>(b) + i * sb,
+                                  ldb, y, static_cast<T*>(c) + i * sc, ldc);
+    });
     return CUBLAS_STATUS_SUCCESS;
   });
 }
 
-inline cublasStatus_t cublasGemmBatchedEx(cublasHandle_t, cublasOperation_t ta, cublasOperation_t tb, int m,
+inline cublasStatus_t cublasGemmBatchedEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m,
                                           int n, int k, void const* alpha, void const* const* a,
                                           cudaDataType_t type, int lda, void const* const* b, cudaDataType_t,
                                           int ldb, void const* beta, void* const* c, cudaDataType_t, int ldc,
@@ -99,10 +106,12 @@ inline cublasStatus_t cublasGemmBatchedEx(cublasHandle_t, cublasOperation_t ta, 
     return CUBLAS_STATUS_INVALID_VALUE;
   return emulator::with_type(type, [&]<class T>(T*) {
     using S = smx::compute_t<T>;
-    for (int i = 0; i < count; ++i)
-      emulator::gemm_columns<T>(ta != CUBLAS_OP_N, tb != CUBLAS_OP_N, m, n, k, *static_cast<S const*>(alpha),
-                                static_cast<T const*>(a[i]), lda, static_cast<T const*>(b[i]), ldb,
-                                *static_cast<S const*>(beta), static_cast<T*>(c[i]), ldc);
+    emulator::enqueue(h->stream, [=, x = *static_cast<S const*>(alpha), y = *static_cast<S const*>(beta)] {
+      for (int i = 0; i < count; ++i)
+        emulator::gemm_columns<T>(ta != CUBLAS_OP_N, tb != CUBLAS_OP_N, m, n, k, x,
+                                  static_cast<T const*>(a[i]), lda, static_cast<T const*>(b[i]), ldb, y,
+                                  static_cast<T*>(c[i]), ldc);
+    });
     return CUBLAS_STATUS_SUCCESS;
   });
 }

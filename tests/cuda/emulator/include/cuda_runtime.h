@@ -2,8 +2,9 @@
 /// \file  As much of CUDA as smx uses, on the host: threads of a block are fibers, device memory is the heap.
 ///
 /// It comes before the toolkit's header on the include path of tests that run the CUDA backend where no GPU
-/// is. Blocks run one after the other; a thread runs until it waits for others. Missing: whatever real
-/// hardware does in parallel (a race between two barriers is not seen), time, capture into graphs.
+/// is. Streams run when they are
+/// waited for; blocks run one after the other; a thread runs until it waits for others. Missing: whatever
+/// real hardware does in parallel (a race between two barriers is not seen), time, capture into graphs.
 #pragma once
 
 #include <cmath>
@@ -184,15 +185,15 @@ inline cudaError_t cudaDeviceGetAttribute(int* to, cudaDeviceAttr what, int) {
                                                         : 0;
   return cudaSuccess;
 }
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+inline cudaError_t cudaDeviceSynchronize() { return emulator::finish_all(), cudaSuccess; }
 template <class T> cudaError_t cudaMalloc(T** p, std::size_t n) {
   *p = static_cast<T*>(n > std::size_t{1} << 38 ? nullptr : std::aligned_alloc(256, (n + 255) / 256 * 256));
   if (*p != nullptr) std::memset(static_cast<void*>(*p), 0xFB, n);  // what nobody wrote is no number
   return *p != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
 }
-inline cudaError_t cudaFree(void* p) { return std::free(p), cudaSuccess; }
+inline cudaError_t cudaFree(void* p) { return emulator::finish_all(), std::free(p), cudaSuccess; }
 template <class T> cudaError_t cudaHostAlloc(T** p, std::size_t n, unsigned) { return cudaMalloc(p, n); }
-inline cudaError_t cudaFreeHost(void* p) { return std::free(p), cudaSuccess; }
+inline cudaError_t cudaFreeHost(void* p) { return emulator::finish_all(), std::free(p), cudaSuccess; }
 template <class T> cudaError_t cudaHostGetDevicePointer(T** to, void* host, unsigned) {
   return *to = static_cast<T*>(host), cudaSuccess;
 }
@@ -215,21 +216,21 @@ inline cudaError_t cudaMemGetInfo(std::size_t* left, std::size_t* all) {
   return *left = *all = std::size_t{1} << 34, cudaSuccess;
 }
 inline cudaError_t cudaMemset(void* p, int v, std::size_t n) { return std::memset(p, v, n), cudaSuccess; }
-inline cudaError_t cudaMemsetAsync(void* p, int v, std::size_t n, cudaStream_t = nullptr) {
-  return cudaMemset(p, v, n);
+inline cudaError_t cudaMemsetAsync(void* p, int v, std::size_t n, cudaStream_t stream = nullptr) {
+  return emulator::enqueue(stream, [=] { std::memset(p, v, n); }), cudaSuccess;
 }
 inline cudaError_t cudaMemcpy(void* to, void const* from, std::size_t n, cudaMemcpyKind) {
   return std::memcpy(to, from, n), cudaSuccess;
 }
-inline cudaError_t cudaMemcpyAsync(void* to, void const* from, std::size_t n, cudaMemcpyKind k,
-                                   cudaStream_t = nullptr) {
-  return cudaMemcpy(to, from, n, k);
+inline cudaError_t cudaMemcpyAsync(void* to, void const* from, std::size_t n, cudaMemcpyKind,
+                                   cudaStream_t stream = nullptr) {
+  return emulator::enqueue(stream, [=] { std::memcpy(to, from, n); }), cudaSuccess;
 }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
-  return *s = reinterpret_cast<cudaStream_t>(1), cudaSuccess;
+  return *s = static_cast<cudaStream_t>(emulator::new_stream()), cudaSuccess;
 }
-inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamDestroy(cudaStream_t s) { return emulator::finish(s), cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t s) { return emulator::finish(s), cudaSuccess; }
 inline cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* s) {
   return *s = cudaStreamCaptureStatusNone, cudaSuccess;
 }
@@ -238,12 +239,19 @@ inline cudaError_t cudaFuncSetAttribute(void const*, cudaFuncAttribute, int) { r
 inline cudaError_t cudaEventCreate(cudaEvent_t* e) { return *e = nullptr, cudaSuccess; }
 inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t = nullptr) { return cudaSuccess; }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return emulator::finish_all(), cudaSuccess; }
 inline cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t, cudaEvent_t) { return *ms = 1, cudaSuccess; }
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
   return cudaErrorNotSupported;
 }
 inline cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t*) { return cudaErrorNotSupported; }
+using cudaGraphNode_t = struct CUgraphNode_st*;
+enum cudaGraphNodeType : int { cudaGraphNodeTypeKernel };
+inline cudaError_t cudaGraphGetNodes(cudaGraph_t, cudaGraphNode_t*, std::size_t* n) {
+  *n = 0;
+  return cudaErrorNotSupported;
+}
+inline cudaError_t cudaGraphNodeGetType(cudaGraphNode_t, cudaGraphNodeType*) { return cudaErrorNotSupported; }
 inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t*, cudaGraph_t, unsigned long long = 0) {
   return cudaErrorNotSupported;
 }

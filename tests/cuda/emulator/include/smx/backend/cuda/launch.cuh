@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Stands in for the library's header of this name: kernels run on the host, as soon as they are
-/// launched.
+/// \file  Stands in for the library's header of this name: kernels run on the host when their stream is
+/// waited for.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -15,18 +15,21 @@ struct launch_shape {
 };
 
 template <class... P, class... A>
-cudaError_t launch(cudaStream_t, launch_shape const& shape, void (*kernel)(P...), A const&... a) {
+cudaError_t launch(cudaStream_t stream, launch_shape const& shape, void (*kernel)(P...), A const&... a) {
   struct call {
     void (*kernel)(P...);
     std::tuple<std::remove_cvref_t<P>...> arguments;
-  } const c{kernel, {static_cast<P>(a)...}};
-  emulator::run(
-      shape.grid, shape.block, shape.shared,
-      [](void const* context) {
-        auto const& [f, arguments] = *static_cast<call const*>(context);
-        std::apply(f, arguments);
-      },
-      &c);
+  };
+  call const c{kernel, {static_cast<P>(a)...}};
+  emulator::enqueue(stream, [shape, c] {
+    emulator::run(
+        shape.grid, shape.block, shape.shared,
+        [](void const* context) {
+          auto const& [f, arguments] = *static_cast<call const*>(context);
+          std::apply(f, arguments);
+        },
+        &c);
+  });
   return cudaSuccess;
 }
 

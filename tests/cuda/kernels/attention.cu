@@ -3,7 +3,7 @@
 /// kind, shared key heads, layouts, operands of 8, 11 and 24 bits, numbers that are not finite.
 #include <smx/testing/guarded.hpp>
 
-#include "tests/cuda/attention_oracle.hpp"
+#include "tests/cuda/kernels/attention_oracle.hpp"
 #include "tests/cuda/device.cuh"
 #include "tests/cuda/harness.hpp"
 

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Where the families run: on the GPU (or its emulator), in double and single precision.
+#pragma once
+
+#include <string>
+
+#include "tests/cuda/device.cuh"
+
+namespace goldens {
+
+template <class F> void for_each_backend(F const& f) {
+  f("cuda", [] { return smx::cuda(); });
+}
+
+inline std::string missing_backend() {
+  int count = 0;
+  cudaError_t const status = cudaGetDeviceCount(&count);
+  return status != cudaSuccess ? cudaGetErrorString(status) : count == 0 ? "no GPU" : "";
+}
+
+inline smx::memory<smx::host_space> shared_memory() { return smx::pinned_memory(); }
+
+template <class Space> using transfer = smx::testing::transfer<Space>;
+
+}  // namespace goldens
