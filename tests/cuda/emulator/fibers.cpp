@@ -58,6 +58,7 @@ struct fiber {
   state is = state::done;
   dim3 thread;
   int parity = 0;
+  bool polls = false;
   std::vector<copy> copies;
   int groups = 0;
 };
@@ -111,8 +112,9 @@ void prepare(fiber& f) {
   for (std::size_t i = 0; i < threads; ++i) ++count[static_cast<std::size_t>(m.fibers[i].is)];
   std::fprintf(
       stderr,
-      "emulator: threads wait for ever: %zu at __syncthreads, %zu at a barrier of their warp, %zu done\n",
-      count[1], count[2], count[3]);
+      "emulator: threads wait for ever: %zu at __syncthreads, %zu at a barrier of their warp, %zu poll, %zu "
+      "done\n",
+      count[1], count[2], count[0], count[3]);
   std::abort();
 }
 
@@ -121,15 +123,18 @@ void run_block(std::size_t threads) {
   for (std::size_t i = 0; i < threads; ++i) prepare(m.fibers[i]);
   m.any[0] = m.any[1] = false;
   m.any_turn = 0;
+  int idle = 0;  // rounds in which threads did nothing but poll
   while (left > 0) {
-    bool moved = false;
+    bool moved = false, polled = false;
     for (std::size_t i = 0; i < threads; ++i) {
       fiber& f = m.fibers[i];
       if (f.is != state::ready) continue;
-      moved = true;
       m.running = static_cast<int>(i);
       m.now.thread = f.thread;
+      f.polls = false;
       smx_switch_fiber(&m.scheduler, f.saved);
+      moved = moved || !f.polls;
+      polled = polled || f.polls;
       if (f.is == state::done) --left;
     }
     bool whole = left > 0;
@@ -152,7 +157,8 @@ void run_block(std::size_t threads) {
       for (std::size_t i = 0; i < threads; ++i)
         if (m.fibers[i].is == state::at_block) m.fibers[i].is = state::ready;
     }
-    if (!moved) stuck(threads);
+    idle = moved ? 0 : idle + 1;
+    if (!moved && (!polled || idle > 2)) stuck(threads);
   }
 }
 
@@ -162,6 +168,11 @@ position const& here() { return m.now; }
 int lane() { return m.running % 32; }
 void wait_for_block() { leave(state::at_block); }
 void wait_for_warp() { leave(state::at_warp); }
+void poll_again() {
+  m.fibers[static_cast<std::size_t>(m.running)].polls = true;
+  leave(state::ready);
+}
+int thread_number() { return m.running; }
 bool block_any(bool yes) {
   int const turn = m.any_turn;
   m.any[turn] = m.any[turn] || yes;

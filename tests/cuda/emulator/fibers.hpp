@@ -26,6 +26,10 @@ int lane();
 void wait_for_block();
 void wait_for_warp();
 bool block_any(bool);
+/// For a thread that looks for what another one does: the others run on.
+void poll_again();
+/// Of the running thread within its block.
+int thread_number();
 
 /// 16 bytes of each lane of a warp, filled before and read after a barrier. Two in turn, so that one barrier
 /// an exchange is enough.

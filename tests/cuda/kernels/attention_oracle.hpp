@@ -83,6 +83,87 @@ attention_result attention_oracle(M const& mask, double scale, smx::view<float c
   return to;
 }
 
+/// Gradients with the errors that each may have.
+struct attention_gradients {
+  smx::testing::numbers dq, dq_bound, dk, dk_bound, dv, dv_bound;
+};
+
+/// y, lse: what forward_pass said, rounded to float. With the bounds of attention_oracle on scores (d, of any
+/// of a row) and powers, P is off by a factor of exp(r) - 1 at most, r = d + 2^-22 + 2^-23 (|lse| + |s|); dP
+/// by c_E B, B = sum |dy v|, c_n = 2 u + u^2 + ceil(n / 16) t; delta by (E + 3) 2^-24 sum |y dy|. Then the
+/// sums of dq, dk, dv over n terms: 2 u + u^2, and t for each 16 terms, or, if split, 2 t and 2^-23 for
+/// each 32.
+template <class M>
+attention_gradients attention_gradient_oracle(
+    M const& mask, double scale, smx::view<float const, 4, smx::host_space> q,
+    smx::view<float const, 4, smx::host_space> k, smx::view<float const, 4, smx::host_space> v,
+    smx::view<float const, 4, smx::host_space> y, smx::view<float const, 4, smx::host_space> lse,
+    smx::view<float const, 4, smx::host_space> dy, rounding const& how) {
+  using smx::index_t;
+  double const t = 0x1p-21, u = how.operand;
+  auto const terms = [&](index_t n) { return 2 * u + u * u + static_cast<double>((n + 15) / 16) * t; };
+  auto const adding = [&](index_t n) {
+    return how.split ? 2 * u + u * u + 2 * t + static_cast<double>(n / 32 + 1) * 0x1p-23 : terms(n);
+  };
+  index_t const shared = q.ext[1] / k.ext[1], keys = k.ext[2], dims = q.ext[3], outs = v.ext[3];
+  auto const size = [](auto const& a) { return static_cast<std::size_t>(a.size()); };
+  attention_gradients to;
+  to.dq.assign(size(q), 0), to.dq_bound.assign(size(q), 1e-37);
+  to.dk.assign(size(k), 0), to.dk_bound.assign(size(k), 1e-37);
+  to.dv.assign(size(v), 0), to.dv_bound.assign(size(v), 1e-37);
+  auto const at = [](auto const& a, index_t b, index_t h, index_t i, index_t e) {
+    return static_cast<std::size_t>(((b * a.ext[1] + h) * a.ext[2] + i) * a.ext[3] + e);
+  };
+  auto const number = [](auto const& a, index_t b, index_t h, index_t i, index_t e) {
+    return static_cast<double>(a(b, h, i, e));
+  };
+  double const dq_sum = adding(keys), dk_sum = adding(q.ext[2] * shared);
+  for (index_t b = 0; b < q.ext[0]; ++b)
+    for (index_t h = 0; h < q.ext[1]; ++h)
+      for (index_t i = 0; i < q.ext[2]; ++i) {
+        index_t const g = h / shared;
+        double delta = 0, delta_size = 0;
+        for (index_t e = 0; e < outs; ++e) {
+          delta += number(y, b, h, i, e) * number(dy, b, h, i, e);
+          delta_size += std::fabs(number(y, b, h, i, e) * number(dy, b, h, i, e));
+        }
+        double const l = number(lse, b, h, i, 0);
+        for (index_t j = 0; j < keys; ++j) {
+          if (!mask.allow(b, h, i, j)) continue;
+          double s = 0, a = 0, dp = 0, dp_size = 0;
+          for (index_t d = 0; d < dims; ++d) {
+            double const term = number(q, b, h, i, d) * number(k, b, g, j, d);
+            s += scale * term, a += std::fabs(scale * term);
+          }
+          for (index_t e = 0; e < outs; ++e) {
+            double const term = number(dy, b, h, i, e) * number(v, b, g, j, e);
+            dp += term, dp_size += std::fabs(term);
+          }
+          double const p = std::exp(s - l), r = std::expm1(a * (terms(dims) + 0x1p-22) + 0x1p-22 +
+                                                           0x1p-23 * (std::fabs(l) + std::fabs(s)));
+          double const ds = p * (dp - delta),
+                       ds_off =
+                           p * (r * std::fabs(dp - delta) +
+                                (1 + r) * (terms(outs) * dp_size +
+                                           static_cast<double>(outs + 3) * 0x1p-24 * (delta_size + dp_size)));
+          for (index_t d = 0; d < dims; ++d) {
+            double const to_q = scale * number(k, b, g, j, d), to_k = scale * number(q, b, h, i, d);
+            to.dq[at(q, b, h, i, d)] += ds * to_q;
+            to.dq_bound[at(q, b, h, i, d)] += std::fabs(to_q) * (ds_off + (std::fabs(ds) + ds_off) * dq_sum);
+            to.dk[at(k, b, g, j, d)] += ds * to_k;
+            to.dk_bound[at(k, b, g, j, d)] +=
+                std::fabs(to_k) * (ds_off + (std::fabs(ds) + ds_off) * (dk_sum + 0x1p-22));
+          }
+          for (index_t e = 0; e < outs; ++e) {
+            double const to_v = number(dy, b, h, i, e);
+            to.dv[at(v, b, g, j, e)] += p * to_v;
+            to.dv_bound[at(v, b, g, j, e)] += std::fabs(to_v) * p * (r + (1 + r) * dk_sum);
+          }
+        }
+      }
+  return to;
+}
+
 /// As testing::within, and what is NaN or infinite is that.
 inline smx::testing::verdict close_to(char const* what, smx::testing::numbers const& got,
                                       smx::testing::numbers const& want, smx::testing::numbers const& bound) {

@@ -96,31 +96,18 @@ template <class H, odd_values What> __device__ __forceinline__ std::uint32_t odd
   return half(pair & 0xFFFFu, ends.low) | half(pair >> 16, ends.high) << 16;
 }
 
-/// The rows of one warp: scores, probabilities, sums. Everything is unrolled, so that all of it is registers.
-template <class H, class Tiling> struct attention_warp {
+/// The two products of a warp's rows. Everything is unrolled, so that all of it is registers.
+template <class H, class Tiling> struct warp_products {
   static constexpr int width = Tiling::width, parts = Tiling::parts, keys = Tiling::keys,
                        row_tiles = Tiling::row_tiles, key_tiles = keys / 8, value_tiles = width / 8,
                        steps = width / 16, key_steps = keys / 16;
   using products = part_products<parts>;
+  using square = float[row_tiles][key_tiles][4];
+  using strip = float[row_tiles][value_tiles][4];
 
-  float scores[row_tiles][key_tiles][4];
-  float sums[row_tiles][value_tiles][4];
-  float top[row_tiles][2], total[row_tiles][2];
-
-  __device__ void clear() {
-#pragma unroll
-    for (int m = 0; m < row_tiles; ++m) {
-#pragma unroll
-      for (int n = 0; n < value_tiles; ++n)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sums[m][n][i] = 0;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) top[m][half] = minus_infinity<float>, total[m][half] = 0;
-    }
-  }
-
-  /// scores = Q K^T; `q` is the image of the warp's rows (64 or more an image), row_of_image the first.
-  __device__ __forceinline__ void score(std::byte const* q, int row_of_image, std::byte const* k) {
+  /// scores = Q K^T; `q`: the image that has the warp's rows, row_of_image the first; `k`: a tile.
+  static __device__ __forceinline__ void multiply(square& scores, std::byte const* q, int row_of_image,
+                                                  std::byte const* k) {
     int const lane = static_cast<int>(threadIdx.x % 32);
     image_rows<attention_query_rows> const q_rows(q, row_of_image + lane % 16, lane / 16);
     image_rows<keys> const k_rows(k, lane / 16 * 8 + lane % 8, lane / 8 % 2);
@@ -169,6 +156,109 @@ template <class H, class Tiling> struct attention_warp {
             bool const finite = (__float_as_uint(sum) & 0x7F800000u) != 0x7F800000u;
             scores[m][n][i] = finite ? sum + rest[m][n][i] : sum;
           }
+  }
+
+  /// sums += P V, P in `scores`, `v`: a tile. Odd: some of V is infinite or NaN, and counts only where P is
+  /// not 0: as the infinity that it is, or, where P is Signed, as NaN.
+  template <bool Odd, bool Signed = false>
+  static __device__ __forceinline__ void add(strip& sums, square const& scores, std::byte const* v) {
+    int const lane = static_cast<int>(threadIdx.x % 32);
+    image_rows<keys> const v_rows(v, lane / 8 % 2 * 8 + lane % 8, lane / 16);
+    std::uint32_t left[row_tiles][key_steps][parts][4];
+#pragma unroll
+    for (int m = 0; m < row_tiles; ++m)
+#pragma unroll
+      for (int step = 0; step < key_steps; ++step)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          float const(&s)[4] = scores[m][2 * step + i / 2];
+          float low = s[i % 2 * 2], high = s[i % 2 * 2 + 1];
+#pragma unroll
+          for (int p = 0; p < parts; ++p) left[m][step][p][i] = take_part<H, parts == 1>(low, high);
+        }
+#pragma unroll
+    for (int n = 0; n < value_tiles; n += 2) {
+      float lead[row_tiles][2][4] = {}, rest[row_tiles][2][4] = {}, plus[row_tiles][2][4] = {},
+            minus[row_tiles][2][4] = {};
+#pragma unroll
+      for (int step = 0; step < key_steps; ++step) {
+        std::uint32_t right[parts][4];
+#pragma unroll
+        for (int p = 0; p < parts; ++p)
+          load_matrices<true>(right[p], v_rows.at(16 * step, n / 2) + p * 2 * width * keys);
+        if constexpr (Odd) {
+          std::uint32_t above[4], below[4];
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            above[i] = odd_pair<H, odd_values::plus>(right[0][i]);
+            below[i] = odd_pair<H, odd_values::minus>(right[0][i]);
+            right[0][i] = odd_pair<H, odd_values::as_zero>(right[0][i]);
+          }
+#pragma unroll
+          for (int m = 0; m < row_tiles; ++m)
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              std::uint32_t const a[2] = {above[2 * half], above[2 * half + 1]},
+                                  b[2] = {below[2 * half], below[2 * half + 1]};
+              std::uint32_t const(&l)[4] = left[m][step][0];
+              std::uint32_t const size[4] = {l[0] & 0x7FFF7FFFu, l[1] & 0x7FFF7FFFu, l[2] & 0x7FFF7FFFu,
+                                             l[3] & 0x7FFF7FFFu};
+              mma_16x8x16<H>(plus[m][half], size, a);
+              mma_16x8x16<H>(minus[m][half], size, b);
+            }
+        }
+#pragma unroll
+        for (int one = 0; one < products::count; ++one)
+#pragma unroll
+          for (int m = 0; m < row_tiles; ++m)
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              std::uint32_t const(&r)[4] = right[products::right(one)];
+              std::uint32_t const b[2] = {r[2 * half], r[2 * half + 1]};
+              mma_16x8x16<H>(parts == 1 ? sums[m][n + half]
+                             : one == 0 ? lead[m][half]
+                                        : rest[m][half],
+                             left[m][step][products::left(one)], b);
+            }
+      }
+#pragma unroll
+      for (int m = 0; m < row_tiles; ++m)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            float& sum = sums[m][n + half][i];
+            if constexpr (parts > 1) sum += lead[m][half][i] + rest[m][half][i];
+            if constexpr (Odd) {
+              bool const up = plus[m][half][i] > 0, down = minus[m][half][i] > 0;
+              if (up || (Signed && down)) sum -= minus_infinity<float>;
+              if (down || (Signed && up)) sum += minus_infinity<float>;
+            }
+          }
+    }
+  }
+};
+
+/// The rows of one warp: scores, which become probabilities, and sums.
+template <class H, class Tiling> struct attention_warp : warp_products<H, Tiling> {
+  using base = warp_products<H, Tiling>;
+  static constexpr int row_tiles = base::row_tiles, key_tiles = base::key_tiles,
+                       value_tiles = base::value_tiles;
+
+  float scores[row_tiles][key_tiles][4];
+  float sums[row_tiles][value_tiles][4];
+  float top[row_tiles][2], total[row_tiles][2];
+
+  __device__ void clear() {
+#pragma unroll
+    for (int m = 0; m < row_tiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < value_tiles; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sums[m][n][i] = 0;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) top[m][half] = minus_infinity<float>, total[m][half] = 0;
+    }
   }
 
   /// -inf for what the mask hides; row_of(r): what row r of the warp sees.
@@ -226,80 +316,6 @@ template <class H, class Tiling> struct attention_warp {
           for (int i = 0; i < 4; ++i) sums[m][n][i] *= by[m][i / 2];
   }
 
-  /// sums += P V. Odd: some values are infinite or NaN, and count only where P is not 0.
-  template <bool Odd> __device__ __forceinline__ void add_values(std::byte const* v) {
-    int const lane = static_cast<int>(threadIdx.x % 32);
-    image_rows<keys> const v_rows(v, lane / 8 % 2 * 8 + lane % 8, lane / 16);
-    std::uint32_t left[row_tiles][key_steps][parts][4];
-#pragma unroll
-    for (int m = 0; m < row_tiles; ++m)
-#pragma unroll
-      for (int step = 0; step < key_steps; ++step)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          float(&s)[4] = scores[m][2 * step + i / 2];
-          float low = s[i % 2 * 2], high = s[i % 2 * 2 + 1];
-#pragma unroll
-          for (int p = 0; p < parts; ++p) left[m][step][p][i] = take_part<H, parts == 1>(low, high);
-        }
-#pragma unroll
-    for (int n = 0; n < value_tiles; n += 2) {
-      float lead[row_tiles][2][4] = {}, rest[row_tiles][2][4] = {}, plus[row_tiles][2][4] = {},
-            minus[row_tiles][2][4] = {};
-#pragma unroll
-      for (int step = 0; step < key_steps; ++step) {
-        std::uint32_t right[parts][4];
-#pragma unroll
-        for (int p = 0; p < parts; ++p)
-          load_matrices<true>(right[p], v_rows.at(16 * step, n / 2) + p * 2 * width * keys);
-        if constexpr (Odd) {
-          std::uint32_t above[4], below[4];
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            above[i] = odd_pair<H, odd_values::plus>(right[0][i]);
-            below[i] = odd_pair<H, odd_values::minus>(right[0][i]);
-            right[0][i] = odd_pair<H, odd_values::as_zero>(right[0][i]);
-          }
-#pragma unroll
-          for (int m = 0; m < row_tiles; ++m)
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              std::uint32_t const a[2] = {above[2 * half], above[2 * half + 1]},
-                                  b[2] = {below[2 * half], below[2 * half + 1]};
-              mma_16x8x16<H>(plus[m][half], left[m][step][0], a);
-              mma_16x8x16<H>(minus[m][half], left[m][step][0], b);
-            }
-        }
-#pragma unroll
-        for (int one = 0; one < products::count; ++one)
-#pragma unroll
-          for (int m = 0; m < row_tiles; ++m)
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              std::uint32_t const(&r)[4] = right[products::right(one)];
-              std::uint32_t const b[2] = {r[2 * half], r[2 * half + 1]};
-              mma_16x8x16<H>(parts == 1 ? sums[m][n + half]
-                             : one == 0 ? lead[m][half]
-                                        : rest[m][half],
-                             left[m][step][products::left(one)], b);
-            }
-      }
-#pragma unroll
-      for (int m = 0; m < row_tiles; ++m)
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            float& sum = sums[m][n + half][i];
-            if constexpr (parts > 1) sum += lead[m][half][i] + rest[m][half][i];
-            if constexpr (Odd) {
-              if (plus[m][half][i] > 0) sum -= minus_infinity<float>;
-              if (minus[m][half][i] > 0) sum += minus_infinity<float>;
-            }
-          }
-    }
-  }
-
   /// Rows of y and lse; row: the first of the warp's among the queries.
   __device__ void finish(attention_arrays const& a, float* y, float* lse, int row) {
     int const lane = static_cast<int>(threadIdx.x % 32);
@@ -316,7 +332,7 @@ template <class H, class Tiling> struct attention_warp {
         bool const sees = sum != 0;
         float const inverse = sees ? 1 / sum : 0.0f;
         if (lse != nullptr && lane % 4 == 0)
-          lse[i * a.sl[2]] = sees ? top[m][half] * 0.6931471805599453f + logf(sum) : minus_infinity<float>;
+          lse[i * a.sl[2]] = sees ? top[m][half] * ln_2 + logf(sum) : minus_infinity<float>;
         float* const to = y + i * a.sy[2];
 #pragma unroll
         for (int n = 0; n < value_tiles; ++n) {
@@ -334,6 +350,12 @@ template <class H, class Tiling> struct attention_warp {
   }
 };
 
+/// Images of the operands in scratch. `odd`: for each image of values, not 0 where some are not finite.
+struct attention_images {
+  std::byte const *q, *k, *v;
+  int const* odd;
+};
+
 /// Block x: query rows of one head, those that see most under a causal mask first.
 template <class H, class Tiling, class M>
 __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
@@ -349,9 +371,10 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
   int const first =
       (blocks - 1 - static_cast<int>(blockIdx.x % static_cast<unsigned>(blocks))) * Tiling::rows;
   index_t const kv_head = b * a.kv_heads + h / a.shared, images = images_of(a.keys, key_rows);
-  attention_images_shape const shape{Tiling::width, Tiling::parts, key_rows};
-  std::byte const *const keys = from.k + kv_head * images * image_bytes(shape, key_rows),
-                         *const values = from.v + kv_head * images * image_bytes(shape, key_rows);
+  constexpr index_t key_image = index_t{2} * Tiling::width * Tiling::parts * key_rows;
+  std::byte const *const keys = from.k + kv_head * images * key_image, *const values = from.v + kv_head *
+                                                                                                    images *
+                                                                                                    key_image;
   int const* const odd = from.odd + kv_head * images;
 
   constexpr int image = 2 * Tiling::width * Tiling::parts * attention_query_rows;
@@ -374,7 +397,7 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     fetch_tile<Tiling>(v, values, tile);
     copy_commit();
     bool const is_odd = odd[tile * Tiling::keys / key_rows] != 0;
-    own.score(q + warp_row / attention_query_rows * image, warp_row % attention_query_rows, k);
+    own.multiply(own.scores, q + warp_row / attention_query_rows * image, warp_row % attention_query_rows, k);
     if (!tiles.whole()) own.hide([&](int row) { return tiles.row(tile, warp_row + row); });
     copy_wait<0>();
     __syncthreads();  // the values are there, and nobody reads these keys any more
@@ -383,9 +406,9 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     copy_commit();
     own.exponentiate();
     if (is_odd)
-      own.template add_values<true>(v);
+      own.template add<true>(own.sums, own.scores, v);
     else
-      own.template add_values<false>(v);
+      own.template add<false>(own.sums, own.scores, v);
   }
   own.finish(a, a.y + b * a.sy[0] + h * a.sy[1],
              a.lse == nullptr ? nullptr : a.lse + b * a.sl[0] + h * a.sl[1], first + warp_row);

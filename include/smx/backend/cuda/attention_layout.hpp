@@ -5,20 +5,15 @@
 /// 64 columns, (width / 64, rows, 64). In a panel a row is 128 bytes, and its 16-byte chunk c lies at chunk c
 /// xor (row mod 8): eight rows of one chunk fall into different banks, and the tensor cores' 128-byte swizzle
 /// is the same (PTX ISA, "Shared memory layout for wgmma"). A number of more than 16 bits is the sum of
-/// `parts` images, which lie one after the other. Key rows come in images of one size, query rows in images
-/// of 64, and arrays are filled up with zeros to whole images.
+/// `parts` images, which lie one after the other. Query rows come in images of 64, and arrays are filled up
+/// with zeros to whole images.
 #pragma once
 
 #include <smx/backend/cuda/grid.hpp>
 
 namespace smx::cuda_kernels {
 
-/// Sizes of the images of one call.
-struct attention_images_shape {
-  int width;     ///< numbers of a row, at least D and E
-  int parts;     ///< 16-bit numbers that are summed to one
-  int key_rows;  ///< rows of an image of keys or values
-};
+/// Rows of an image of queries.
 inline constexpr int attention_query_rows = 64;
 
 /// Where the 16 bytes with numbers 8 chunk .. 8 chunk + 7 of a row start within an image.
@@ -35,11 +30,6 @@ inline constexpr index_t attention_widest = 256;
 
 /// Rows of an image of keys or values: as many as a warpgroup's tensor cores take at once, where that fits.
 constexpr int attention_key_rows(int width, int parts) { return parts == 1 && width <= 128 ? 128 : 64; }
-
-/// Bytes of one image, its parts together.
-SMX_HD constexpr index_t image_bytes(attention_images_shape const& s, int rows) {
-  return index_t{2} * s.width * s.parts * rows;
-}
 
 /// What the kernels read and write: pointers and the strides of batch, head and row. Query head h reads key
 /// head h / shared.

@@ -18,6 +18,26 @@ struct attention_rows {
   int first, queries, keys;
 };
 
+/// Bit j: whether row i of head h sees key first + j; rows and keys that do not exist see and are seen by
+/// nobody.
+template <Mask M>
+__device__ std::uint32_t seen_bits(M const& mask, attention_rows const& r, index_t h, int i, int first) {
+  int const count = r.keys - first < 32 ? r.keys - first : 32;
+  if (i >= r.queries || count <= 0) return 0;
+  auto const below = [](index_t n) { return n >= 32 ? ~0u : n <= 0 ? 0u : (1u << n) - 1; };
+  if constexpr (IntervalMask<M>) {
+    index_range const seen = mask.row(r.b, h, i);
+    return below(seen.last - first) & ~below(seen.first - first) & below(count);
+  } else {
+    tile_class const all = mask.tile(r.b, h, {i, i + 1}, {first, first + count});
+    if (all != tile_class::partial) return all == tile_class::empty ? 0 : below(count);
+    std::uint32_t seen = 0;
+    for (int j = 0; j < count; ++j)
+      if (mask.allow(r.b, h, i, first + j)) seen |= 1u << j;
+    return seen;
+  }
+}
+
 template <Mask M, int Rows, int Keys, int Threads> class mask_tiles {
  public:
   static constexpr int words = Keys / 32, shared_bytes = Rows * words * 4;
@@ -57,7 +77,8 @@ template <Mask M, int Rows, int Keys, int Threads> class mask_tiles {
     for (; tile < end_; ++tile) {
       bool some = false, every = true;
       for (int at = static_cast<int>(threadIdx.x); at < Rows * words; at += Threads) {
-        std::uint32_t const seen = ask(at / words, tile * Keys + at % words * 32);
+        std::uint32_t const seen =
+            seen_bits(mask_, rows_, rows_.h, rows_.first + at / words, tile * Keys + at % words * 32);
         bits_[at] = seen;
         if (rows_.first + at / words >= rows_.queries) continue;
         some = some || seen != 0;
@@ -69,19 +90,6 @@ template <Mask M, int Rows, int Keys, int Threads> class mask_tiles {
     }
     return tile;
   }
-  /// Bit j: whether the row sees key first + j.
-  __device__ std::uint32_t ask(int row, int first) const {
-    int const i = rows_.first + row, count = rows_.keys - first < 32 ? rows_.keys - first : 32;
-    if (i >= rows_.queries || count <= 0) return 0;
-    tile_class const all = mask_.tile(rows_.b, rows_.h, {i, i + 1}, {first, first + count});
-    if (all == tile_class::empty) return 0;
-    if (all == tile_class::full) return count == 32 ? ~0u : (1u << count) - 1;
-    std::uint32_t seen = 0;
-    for (int j = 0; j < count; ++j)
-      if (mask_.allow(rows_.b, rows_.h, i, first + j)) seen |= 1u << j;
-    return seen;
-  }
-
   M const& mask_;
   attention_rows rows_;
   std::uint32_t* bits_;

@@ -38,67 +38,78 @@ template <class H, bool Last> __device__ __forceinline__ std::uint32_t take_part
   return pair;
 }
 
-/// Where images go. `odd`: one number for each image of values, not 0 where some value is not finite.
-struct attention_images {
-  std::byte *q, *k, *v;
-  int* odd;
+/// An array to be made images of.
+struct image_source {
+  float const* from;
+  extents<3> strides;  ///< of batch, head and row
+  index_t heads;
+  int rows, columns;
+  int image_rows;
+  float factor;  ///< of every number
+  std::byte* to;
+  int* odd;  ///< for each image, not 0 where some number is not finite; or null
+};
+struct image_sources {
+  static constexpr int most = 4;
+  image_source of[most];
+  int count;
+  index_t batch;
+  int width;
+
+  SMX_HD constexpr index_t images(int n) const {
+    return batch * of[n].heads * images_of(of[n].rows, of[n].image_rows);
+  }
 };
 
 inline constexpr int image_threads = 256;
+inline constexpr float log2_e = 1.4426950408889634f, ln_2 = 0.6931471805599453f;
 
-/// A block makes an image: first those of q, then of k, then of v. Aligned: each row can be read 16 bytes at
-/// a time.
-template <class H, int Parts, bool Aligned>
-__global__ void make_attention_images(attention_arrays a, attention_images_shape s, attention_images to) {
-  index_t const q_images = images_of(a.queries, attention_query_rows),
-                k_images = images_of(a.keys, s.key_rows);
-  index_t const all_q = a.batch * a.heads * q_images, all_k = a.batch * a.kv_heads * k_images;
-  for (index_t image = blockIdx.x; image < all_q + 2 * all_k; image += gridDim.x) {
-    bool const of_q = image < all_q, of_k = !of_q && image < all_q + all_k;
-    index_t const n = of_q ? image : of_k ? image - all_q : image - all_q - all_k;
-    index_t const count = of_q ? q_images : k_images, heads = of_q ? a.heads : a.kv_heads;
-    index_t const b = n / count / heads, h = n / count % heads;
-    int const rows = of_q ? attention_query_rows : s.key_rows;
-    int const first = static_cast<int>(n % count) * rows;
-    int const last = of_q ? a.queries : a.keys, columns = of_q || of_k ? a.d : a.e;
-    extents<3> const& strides = of_q ? a.sq : of_k ? a.sk : a.sv;
-    float const* const from = (of_q ? a.q : of_k ? a.k : a.v) + b * strides[0] + h * strides[1];
-    std::byte* const image_start = (of_q ? to.q : of_k ? to.k : to.v) + n * image_bytes(s, rows);
-    float const factor = of_q ? a.scale * 1.4426950408889634f : 1.0f;
-    int const chunks = s.width / 8;
+/// A block makes an image, those of the first source first. Aligned: rows can be read 16 bytes at a time.
+template <class H, int Parts, bool Aligned> __global__ void make_attention_images(image_sources s) {
+  index_t all = 0;
+  for (int n = 0; n < s.count; ++n) all += s.images(n);
+  for (index_t block = blockIdx.x; block < all; block += gridDim.x) {
+    int which = 0;
+    index_t n = block;
+    for (; n >= s.images(which); ++which) n -= s.images(which);
+    image_source const& x = s.of[which];
+    int const count = images_of(x.rows, x.image_rows), first = static_cast<int>(n % count) * x.image_rows,
+              chunks = s.width / 8, part_bytes = 2 * s.width * x.image_rows;
+    float const* const from =
+        x.from + n / count / x.heads * x.strides[0] + n / count % x.heads * x.strides[1];
+    std::byte* const image = x.to + n * Parts * part_bytes;
     bool any = false;
-    for (int at = static_cast<int>(threadIdx.x); at < rows * chunks; at += image_threads) {
+    for (int at = static_cast<int>(threadIdx.x); at < x.image_rows * chunks; at += image_threads) {
       int const row = at / chunks, chunk = at % chunks;
-      float x[8];
-      float const* const line = from + (first + row) * strides[2];
-      if constexpr (Aligned) {
-        for (int half = 0; half < 2; ++half) {
-          float4 four{0, 0, 0, 0};
-          int const column = 8 * chunk + 4 * half;
-          if (first + row < last && column < columns) four = *reinterpret_cast<float4 const*>(line + column);
-          x[4 * half] = four.x, x[4 * half + 1] = four.y, x[4 * half + 2] = four.z, x[4 * half + 3] = four.w;
+      bool const is_row = first + row < x.rows;
+      float const* const line = from + (first + row) * x.strides[2];
+      float numbers[8];
+      for (int half = 0; half < 2; ++half) {
+        int const column = 8 * chunk + 4 * half;
+        float4 four = make_float4(0, 0, 0, 0);
+        if constexpr (Aligned) {
+          if (is_row && column < x.columns) four = *reinterpret_cast<float4 const*>(line + column);
+        } else {
+          auto const number = [&](int i) { return is_row && i < x.columns ? line[i] : 0.0f; };
+          four = make_float4(number(column), number(column + 1), number(column + 2), number(column + 3));
         }
-      } else {
-        for (int i = 0; i < 8; ++i)
-          x[i] = first + row < last && 8 * chunk + i < columns ? line[8 * chunk + i] : 0.0f;
+        numbers[4 * half] = four.x * x.factor, numbers[4 * half + 1] = four.y * x.factor;
+        numbers[4 * half + 2] = four.z * x.factor, numbers[4 * half + 3] = four.w * x.factor;
       }
-      for (int i = 0; i < 8; ++i) x[i] *= factor;
-      std::byte* const place = image_start + image_offset(rows, row, chunk);
+      std::byte* const place = image + image_offset(x.image_rows, row, chunk);
       for (int part = 0; part < Parts; ++part) {
         std::uint32_t pairs[4];
         for (int i = 0; i < 4; ++i) {
-          pairs[i] = take_part<H, Parts == 1>(x[2 * i], x[2 * i + 1]);
-          if (part == 0) {
-            not_finite<H> const ends(pairs[i]);
-            any = any || ends.low || ends.high;
-          }
+          pairs[i] = take_part<H, Parts == 1>(numbers[2 * i], numbers[2 * i + 1]);
+          not_finite<H> const ends(pairs[i]);
+          any = any || ends.low || ends.high;
         }
-        *reinterpret_cast<uint4*>(place + index_t{2} * s.width * rows * part) =
+        *reinterpret_cast<uint4*>(place + part * part_bytes) =
             make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
       }
     }
     any = __syncthreads_or(any) != 0;
-    if (!of_q && !of_k && threadIdx.x == 0) to.odd[n] = any;
+    if (x.odd != nullptr && threadIdx.x == 0) x.odd[n] = any;
   }
 }
 
