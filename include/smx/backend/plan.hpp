@@ -150,7 +150,9 @@ template <class Target = void> class plan_backend {
  private:
   /// One thread of a parallel section: its scratch is that thread's.
   plan_backend(workspace<meta_space>& ws, tiling const& how)
-      : tiling_{1, how.cache_bytes, how.slab_bytes, how.operands}, own_(workspace<meta_space>::measuring()), ws_(&ws) {}
+      : tiling_{1, how.cache_bytes, how.slab_bytes, how.operands},
+        own_(workspace<meta_space>::measuring()),
+        ws_(&ws) {}
 
   void note(kernel_cost const& c) {
     total_.flops += c.flops;

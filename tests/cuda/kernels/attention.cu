@@ -3,9 +3,9 @@
 /// kind, shared key heads, layouts, operands of 8, 11 and 24 bits, numbers that are not finite.
 #include <smx/testing/guarded.hpp>
 
-#include "tests/cuda/kernels/attention_oracle.hpp"
 #include "tests/cuda/device.cuh"
 #include "tests/cuda/harness.hpp"
+#include "tests/cuda/kernels/attention_oracle.hpp"
 
 namespace {
 
@@ -89,12 +89,15 @@ test::rounding rounding_of(cuda_operands how) {
   }
 }
 
-cuda_backend& device_with(cuda_operands operands) {
-  static cuda_backend devices[] = {cuda_backend{cuda_options{.operands = cuda_operands::f32}},
-                                   cuda_backend{cuda_options{.operands = cuda_operands::tf32}},
-                                   cuda_backend{cuda_options{.operands = cuda_operands::bf16}},
-                                   cuda_backend{cuda_options{.operands = cuda_operands::f16}}};
-  return devices[static_cast<int>(operands)];
+cuda_backend& device_with(cuda_operands operands, bool warpgroups) {
+  static cuda_backend devices[] = {
+      cuda_backend{cuda_options{.operands = cuda_operands::f32}},
+      cuda_backend{cuda_options{.operands = cuda_operands::tf32}},
+      cuda_backend{cuda_options{.operands = cuda_operands::bf16}},
+      cuda_backend{cuda_options{.operands = cuda_operands::f16}},
+      cuda_backend{cuda_options{.operands = cuda_operands::bf16, .warpgroups = true}},
+      cuda_backend{cuda_options{.operands = cuda_operands::f16, .warpgroups = true}}};
+  return devices[static_cast<int>(operands) + (warpgroups ? 2 : 0)];
 }
 
 /// The same call for a planner.
@@ -113,13 +116,13 @@ verdict as_planned(cost const& planned, cuda_backend const& device, index_t laun
 }
 
 template <class M>
-verdict attends(problem const& p, M const& mask, cuda_operands operands, odd what = odd::none) {
+verdict attends(problem const& p, M const& mask, cuda_operands operands, odd what, bool warpgroups) {
   arrays a(p, 7);
   put(what, p, mask, a);
   float const scale = p.scale != 0 ? p.scale : 1 / std::sqrt(static_cast<float>(p.d));
   auto const want = test::attention_oracle(mask, static_cast<double>(scale), a.q.read(), a.k.read(),
                                            a.v.read(), rounding_of(operands));
-  cuda_backend& device = device_with(operands);
+  cuda_backend& device = device_with(operands, warpgroups);
   plan_backend<cuda_backend> plan(device.how());
   index_t const before = device.launches();
   bool taken = false;
@@ -149,6 +152,14 @@ verdict attends(problem const& p, M const& mask, cuda_operands operands, odd wha
   if (!bad) bad = test::close_to("lse", testing::values(a.lse.read()), want.lse, want.lse_bound);
   if (!bad) bad = a.y.intact("y");
   if (!bad) bad = a.lse.intact("lse");
+  return bad;
+}
+/// By mma, and in 16 bits by wgmma as well.
+template <class M>
+verdict attends(problem const& p, M const& mask, cuda_operands operands, odd what = odd::none) {
+  verdict bad = attends(p, mask, operands, what, false);
+  if (!bad && (operands == cuda_operands::bf16 || operands == cuda_operands::f16))
+    bad = testing::in_context("by warpgroups", attends(p, mask, operands, what, true));
   return bad;
 }
 
@@ -182,7 +193,7 @@ verdict differentiates(problem const& p, M const& mask, cuda_operands operands, 
   guarded<float, 4> dq({p.batch, p.heads, p.queries, p.d}, p.how, -777.0f),
       dk({p.batch, p.kv_heads, p.keys, p.d}, p.how, -777.0f),
       dv({p.batch, p.kv_heads, p.keys, p.e}, p.how, -777.0f);
-  cuda_backend& device = device_with(operands);
+  cuda_backend& device = device_with(operands, false);
   plan_backend<cuda_backend> plan(device.how());
   index_t const before = device.launches();
   bool taken = false;

@@ -28,6 +28,7 @@ struct cuda_launcher {
   cudaStream_t stream;
   char const* name;
   cuda_operands operands = cuda_operands::f32;  ///< of the backend: what f32 arrays are multiplied in
+  bool warpgroups = false;                      ///< of the backend: whether wgmma may be used
 
   /// Throws backend_error, with the kernel's name and the shape, unless the launch went well.
   template <class... P, class... A>
@@ -230,7 +231,7 @@ class cuda_backend {
   template <class F> void kernel(char const* what, kernel_cost, F const& f) {
     ++launches_;
     if constexpr (std::invocable<F const&, cuda_launcher const&>)
-      f(cuda_launcher{stream(), what, options_.operands});
+      f(cuda_launcher{stream(), what, options_.operands, options_.warpgroups});
     else
       f();
   }

@@ -214,7 +214,7 @@ bool forward_groups(cuda_launcher const& on, cuda_kernels::attention_arrays cons
 template <class H, int Parts, int Width, class M>
 void forward(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
              cuda_kernels::attention_images const& images, M const& mask) {
-  if (!forward_groups<H, Parts, Width>(on, a, images, mask))
+  if (!on.warpgroups || !forward_groups<H, Parts, Width>(on, a, images, mask))
     forward_tiles<H, tiling_for<Width, Parts>>(on, a, images, mask);
 }
 
