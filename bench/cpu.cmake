@@ -1,14 +1,16 @@
 # Google Benchmark programs of the CPU backend.
 smx_need_benchmark()
 
+set(SMX_BENCH_FLAGS "" CACHE STRING "Compiler flags of the benchmarks, after those of the build type")
+separate_arguments(smx_bench_own_flags UNIX_COMMAND "${SMX_BENCH_FLAGS}")
 string(TOUPPER "${CMAKE_BUILD_TYPE}" smx_bench_type)
 add_library(bench_rows STATIC rows.cpp)
 target_link_libraries(bench_rows PUBLIC smx::cpu benchmark::benchmark)
 target_include_directories(bench_rows PUBLIC "${PROJECT_SOURCE_DIR}")
 # g++ 12 takes the undefined operand of its own AVX-512 intrinsics, as Eigen uses them, for an uninitialised variable.
-target_compile_options(bench_rows PUBLIC $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+target_compile_options(bench_rows PUBLIC $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> ${smx_bench_own_flags})
 # What the binaries say about themselves in their JSON.
-string(STRIP "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${smx_bench_type}}" smx_bench_flags)
+string(STRIP "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${smx_bench_type}} ${SMX_BENCH_FLAGS}" smx_bench_flags)
 target_compile_definitions(bench_rows PRIVATE
   BENCH_COMPILER="${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}"
   BENCH_FLAGS="-std=c++20 ${smx_bench_flags}"

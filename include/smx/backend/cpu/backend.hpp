@@ -23,9 +23,9 @@ inline namespace SMX_CPU_ABI {
 template <class Pool = thread_pool> class cpu_backend {
  public:
   using space_type = host_space;
-  using target = cpu_backend;
-  using planner = plan_backend<cpu_backend>;
   using serial = cpu_backend<serial_pool>;
+  using target = serial;  ///< what planners plan: how() says with how many threads, one plan for every pool
+  using planner = plan_backend<target>;
 
   /// Scratch that one tile may take and still find in L2, in bytes.
   static constexpr std::size_t cache_bytes = std::size_t{512} << 10;
