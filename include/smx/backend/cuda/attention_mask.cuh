@@ -7,6 +7,7 @@
 /// on are seen by nobody; rows from `queries` on are not asked, and agree to everything.
 #pragma once
 
+#include <smx/backend/cuda/grid.hpp>
 #include <smx/backend/cuda/launch.cuh>
 #include <smx/core/mask/concept.hpp>
 

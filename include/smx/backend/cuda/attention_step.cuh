@@ -14,11 +14,11 @@
 
 namespace smx::cuda_kernels {
 
-inline constexpr int step_threads = 256, step_warps = step_threads / 32;
+inline constexpr int attention_step_threads = 256, attention_step_warps = attention_step_threads / 32;
 
 /// Parts that the keys of `items` groups of heads are cut into: enough blocks to fill a large device, and at
 /// least 256 keys a part.
-constexpr int step_parts(index_t items, index_t keys) {
+constexpr int attention_step_parts(index_t items, index_t keys) {
   constexpr index_t blocks = 1056, least = 256;
   index_t const wanted = ceil_div(blocks, items < 1 ? 1 : items), most = ceil_div(keys < 1 ? 1 : keys, least);
   return static_cast<int>(wanted < most ? wanted : most);
@@ -58,8 +58,8 @@ template <class F> __device__ float join_parts(int parts, int e, F const& part, 
 }
 
 /// Entry e of a finished row.
-__device__ inline void finish_step(attention_arrays const& a, index_t b, index_t h, int e, float top,
-                                   float total, float sum) {
+__device__ inline void finish_attention_step(attention_arrays const& a, index_t b, index_t h, int e,
+                                             float top, float total, float sum) {
   bool const sees = total != 0;
   if (e < a.e) a.y[b * a.sy[0] + h * a.sy[1] + e] = sees ? sum / total : 0.0f;
   if (e == 0 && a.lse != nullptr)
@@ -77,10 +77,10 @@ __device__ __forceinline__ float4 load_four(float const* row, int n, int columns
 /// Lanes lanes share a key, each with 4 Vectors of its numbers. Block x: a part of the keys, of Heads heads.
 /// `parts`: {top, total, sums (width)} for each head and part; unused where there is one.
 template <int Lanes, int Vectors, int Heads, class M>
-__global__ void __launch_bounds__(step_threads, 2)
+__global__ void __launch_bounds__(attention_step_threads, 2)
     attention_step_part(attention_arrays a, int part_count, bool aligned, float* parts, M mask) {
   constexpr int width = 4 * Lanes * Vectors, together = Vectors == 1 ? 4 : 2, rows_of_warp = 32 / Lanes,
-                streams = step_warps * rows_of_warp, row = width + 2;
+                streams = attention_step_warps * rows_of_warp, row = width + 2;
   int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   int const chunks = static_cast<int>(ceil_div(a.shared, Heads)),
             part = static_cast<int>(blockIdx.x % static_cast<unsigned>(part_count));
@@ -186,13 +186,13 @@ __global__ void __launch_bounds__(step_threads, 2)
       if (lane < Lanes) to[2 + 4 * (lane + Lanes * (i / 4)) + i % 4] = own[g].sums[i];
   }
   __syncthreads();
-  for (int at = static_cast<int>(threadIdx.x); at < heads * width; at += step_threads) {
+  for (int at = static_cast<int>(threadIdx.x); at < heads * width; at += attention_step_threads) {
     int const g = at / width, e = at % width;
     float top = 0, total = 0;
     float const sum = join_parts(
-        step_warps, e, [&](int w) { return shared + (w * Heads + g) * row; }, top, total);
+        attention_step_warps, e, [&](int w) { return shared + (w * Heads + g) * row; }, top, total);
     if (part_count == 1) {
-      finish_step(a, b, h0 + g, e, top, total, sum);
+      finish_attention_step(a, b, h0 + g, e, top, total, sum);
       continue;
     }
     float* const to = parts + ((b * a.heads + h0 + g) * part_count + part) * row;
@@ -210,7 +210,7 @@ __global__ void attention_step_join(attention_arrays a, int part_count, int widt
   int const e = static_cast<int>(threadIdx.x);
   float const sum = join_parts(
       part_count, e, [&](int p) { return own + p * (width + 2); }, top, total);
-  finish_step(a, b, h, e, top, total, sum);
+  finish_attention_step(a, b, h, e, top, total, sum);
 }
 
 }  // namespace smx::cuda_kernels

@@ -84,8 +84,8 @@ void step_part(cuda_launcher const& on, cuda_kernels::attention_arrays const& a,
                float* to, M const& mask) {
   using namespace cuda_kernels;
   index_t const blocks = a.batch * a.kv_heads * ceil_div(a.shared, Heads) * parts;
-  constexpr std::size_t shared = sizeof(float) * step_warps * Heads * (4 * Lanes * Vectors + 2);
-  on.launch({dim3(static_cast<unsigned>(blocks)), dim3(step_threads), shared},
+  constexpr std::size_t shared = sizeof(float) * attention_step_warps * Heads * (4 * Lanes * Vectors + 2);
+  on.launch({dim3(static_cast<unsigned>(blocks)), dim3(attention_step_threads), shared},
             attention_step_part<Lanes, Vectors, Heads, M>, a, parts, aligned, to, mask);
 }
 template <int Heads, class M>
@@ -104,7 +104,7 @@ template <class B, class C> void step(B& be, C const& c) {
   index_t const widest = c.q.ext[3] > c.v.ext[3] ? c.q.ext[3] : c.v.ext[3], rows = a.batch * a.heads;
   int const width = widest <= 32 ? 32 : widest <= 64 ? 64 : widest <= 128 ? 128 : 256;
   int const heads = a.shared == 1 ? 1 : 4,
-            parts = step_parts(a.batch * a.kv_heads * ceil_div(a.shared, heads), a.keys);
+            parts = attention_step_parts(a.batch * a.kv_heads * ceil_div(a.shared, heads), a.keys);
   auto frame = be.scope();
   float* to = nullptr;
   if (parts > 1) to = be.template scratch<float>(extents<3>{rows, parts, width + 2}).ptr;
