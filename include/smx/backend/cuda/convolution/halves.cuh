@@ -34,7 +34,7 @@ __device__ __forceinline__ void load_factor(convolution_job<T> const& job, signa
 #pragma unroll
   for (int high = 0; high < 2; ++high) {
     index_t const n = thread + high * K::points;
-    int const inside = positions_inside(job, n, threads);
+    int const inside = positions_below(job.length, n, threads);
     auto x = walk_of(job.x, s, n, threads);
     auto const part = [&](complex_pair<T>& v) -> T& { return high == 0 ? v.re : v.im; };
 #pragma unroll
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(K::threads, convolution_halves<K>::min_blocks)
 #pragma unroll
   for (int high = 0; high < 2; ++high) {
     index_t const n = at.thread + high * K::points;
-    int const inside = positions_inside(job, n, threads);
+    int const inside = positions_below(job.length, n, threads);
     auto y = walk_of(job.y[0], s, n, threads);
     if (!job.y_gate[0].there) {
 #pragma unroll

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <smx/backend/cuda/grid.hpp>
-#include <smx/backend/tuned.hpp>
 
 namespace smx::cuda_kernels {
 
@@ -28,12 +27,13 @@ template <class T> struct complex_signals {
   bool there = false;
 };
 
-/// A convolution's kernel as a signal: see structured/convolution.hpp.
+/// A convolution's kernel as a signal (see structured/convolution.hpp): lags from 0 on are the real parts of
+/// positions below low_end; those below 0, negated, the imaginary parts of high_first .. high_end - 1.
+/// Position n of either is at n times its stride, and `skip` is added to lag 0.
 template <class T> struct tap_signals {
-  T const *k = nullptr, *k_rev = nullptr, *skip = nullptr;
-  index_t k_channel = 0, k_tap = 0, rev_channel = 0, rev_tap = 0;  ///< strides
-  index_t taps = 0, points = 0;
-  convolution_kind kind = convolution_kind::causal;
+  real_signals<T const> low, high;
+  index_t low_end = 0, high_first = 0, high_end = 0;
+  T const* skip = nullptr;
 };
 
 template <class T> struct convolution_job {

@@ -6,6 +6,8 @@
 /// a batch's other entries come from L2). Two parts: 4 + 8, 8 + 8 + 8, 8 + 4.
 #pragma once
 
+#include <type_traits>
+
 #include <smx/backend/cuda/convolution/job.hpp>
 #include <smx/backend/cuda/convolution/transform.cuh>
 #include <smx/backend/cuda/prefetch.cuh>
@@ -71,28 +73,9 @@ __device__ __forceinline__ walk<T> walk_of(real_signals<T> const& v, signal_plac
           step * v.position};
 }
 
-/// The kernel's signal at position n: lags from 0 on in the real part, those below, negated, from t^M down in
-/// the imaginary part.
-template <class T>
-__device__ __forceinline__ complex_pair<T> tap_at(tap_signals<T> const& v, index_t length, index_t channel,
-                                                  index_t n) {
-  complex_pair<T> z = {0, 0};
-  if (n < v.taps) z.re = v.k[channel * v.k_channel + n * v.k_tap];
-  if (n == 0 && v.skip != nullptr) z.re += v.skip[channel];
-  index_t const below = v.points - n;  // the lag, negated
-  if (v.kind == convolution_kind::bidirectional && below <= v.taps && below < length)
-    z.im = -v.k_rev[channel * v.rev_channel + (below - 1) * v.rev_tap];
-  if (v.kind == convolution_kind::circular && below < length && length - below < v.taps)
-    z.im = -v.k[channel * v.k_channel + (length - below) * v.k_tap];
-  return z;
-}
-
-/// How many of the positions n, n + step, ... are inside the sequence.
-template <class T>
-__device__ __forceinline__ int positions_inside(convolution_job<T> const& job, index_t n, index_t step) {
-  return n < job.length
-             ? static_cast<int>(static_cast<unsigned>(job.length - 1 - n) / static_cast<unsigned>(step)) + 1
-             : 0;
+/// How many of the positions n, n + step, ... lie below `end`.
+__device__ __forceinline__ int positions_below(index_t end, index_t n, index_t step) {
+  return n < end ? static_cast<int>(static_cast<unsigned>(end - 1 - n) / static_cast<unsigned>(step)) + 1 : 0;
 }
 
 template <class K, class T>
@@ -104,7 +87,7 @@ __device__ __forceinline__ void load_signal(convolution_job<T> const& job, signa
   if (!s.exists) return;
   index_t const n = thread * job.step + s.column, step = threads * job.step;
   if (job.x.there) {
-    int const inside = positions_inside(job, n, step);
+    int const inside = positions_below(job.length, n, step);
     auto x = walk_of(job.x, s, n, step);
 #pragma unroll
     for (int i = 0; i < E; ++i) {
@@ -132,8 +115,23 @@ __device__ __forceinline__ void load_signal(convolution_job<T> const& job, signa
       }
     }
   } else {
+    int const end = positions_below(job.taps.low_end, n, step);
+    auto low = walk_of(job.taps.low, s, n, step);
 #pragma unroll
-    for (int i = 0; i < E; ++i) z[i] = tap_at(job.taps, job.length, s.channel, n + i * step);
+    for (int i = 0; i < E; ++i) {
+      T const& tap = low.next();
+      if (i < end) z[i].re = tap;
+    }
+    if (n == 0 && job.taps.skip != nullptr) z[0].re += job.taps.skip[s.channel];
+    if (!job.taps.high.there) return;
+    int const first = positions_below(job.taps.high_first, n, step),
+              last = positions_below(job.taps.high_end, n, step);
+    auto high = walk_of(job.taps.high, s, n, step);
+#pragma unroll
+    for (int i = 0; i < E; ++i) {
+      T const& tap = high.next();
+      if (first <= i && i < last) z[i].im = -tap;
+    }
   }
 }
 
@@ -175,7 +173,7 @@ __device__ __forceinline__ void store_signal(convolution_job<T> const& job, sign
     return;
   }
   index_t const n = thread * job.step + s.column, step = threads * job.step;
-  int const inside = positions_inside(job, n, step);
+  int const inside = positions_below(job.length, n, step);
 #pragma unroll
   for (int o = 0; o < 2; ++o) {
     if (!job.y[o].there) continue;

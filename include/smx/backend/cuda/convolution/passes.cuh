@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include <smx/backend/cuda/convolution/launch.cuh>
+#include <smx/backend/tuned.hpp>
 
 namespace smx::cuda_kernels {
 
@@ -95,11 +96,33 @@ template <class T> class convolution_passes {
     return real_signals<element>{
         smx::detail::advance(v.ptr, first * v.str[3]), v.str[0], v.str[1], v.str[2], v.str[3], true};
   }
-  static tap_signals<T> taps_from(tap_signals<T> v, index_t first) {
-    v.k = smx::detail::advance(v.k, first * v.k_channel);
-    v.k_rev = smx::detail::advance(v.k_rev, first * v.rev_channel);
-    v.skip = smx::detail::advance(v.skip, first);
-    return v;
+  /// A convolution's kernel, from channel `first` on.
+  template <class K, class V>
+  tap_signals<T> taps(K const& k, K const& k_rev, V const& skip, index_t first) const {
+    index_t const m = split_.points, length = shape_.length, count = std::min(shape_.taps, length);
+    auto const signal = [&](K const& v, index_t at, index_t direction) {
+      return real_signals<T const>{smx::detail::advance(v.ptr, first * v.str[0] + at * v.str[1]),
+                                   0,
+                                   0,
+                                   direction * v.str[1],
+                                   v.str[0],
+                                   true};
+    };
+    tap_signals<T> t;
+    t.low = signal(k, 0, 1);
+    t.low_end = count;
+    if (shape_.kind == convolution_kind::bidirectional) {  // lag -l at M - l
+      t.high = signal(k_rev, m - 1, -1);
+      t.high_first = m - std::min(count, length - 1);
+      t.high_end = m;
+    }
+    if (shape_.kind == convolution_kind::circular) {  // tap l also stands for lag l - L, at M + l - L
+      t.high = signal(k, length - m, 1);
+      t.high_first = m - length + 1;
+      t.high_end = m - length + count;
+    }
+    if (skip.ext[0] != 0) t.skip = smx::detail::advance(skip.ptr, first);
+    return t;
   }
   template <class P> auto spectra(P* storage, range const& r, bool whole) const {
     complex_signals<P> v;
@@ -176,15 +199,15 @@ template <class T> class convolution_passes {
                  pairs = 2 * signals * static_cast<double>(split_.points),
                  spectrum = 2 * static_cast<double>(r.count * split_.points);
     auto const there = [](auto const& v) { return v.there ? 1.0 : 0.0; };
-    return {(job.last - job.first + 1) * 3 * pairs * log2_of(points),
-            static_cast<double>(sizeof(T)) *
-                (entries * (there(job.x) + there(job.gate) + there(job.y[0]) + there(job.y[1]) +
-                            there(job.y_gate[0]) + there(job.y_gate[1])) +
-                 pairs * (static_cast<double>(job.summed) * there(job.from) + there(job.to) +
-                          there(job.other) + there(job.lags)) +
-                 spectrum * there(job.spectrum) +
-                 static_cast<double>(r.count * job.taps.taps *
-                                     (job.taps.kind == convolution_kind::bidirectional ? 2 : 1)))};
+    return {
+        (job.last - job.first + 1) * 3 * pairs * log2_of(points),
+        static_cast<double>(sizeof(T)) *
+            (entries * (there(job.x) + there(job.gate) + there(job.y[0]) + there(job.y[1]) +
+                        there(job.y_gate[0]) + there(job.y_gate[1])) +
+             pairs * (static_cast<double>(job.summed) * there(job.from) + there(job.to) + there(job.other) +
+                      there(job.lags)) +
+             spectrum * there(job.spectrum) +
+             static_cast<double>(r.count * (job.taps.low_end + job.taps.high_end - job.taps.high_first)))};
   }
   template <class B>
   void run(B& be, char const* name, convolution_job<T> const& job, index_t points, bool across, unsigned rows,

@@ -35,16 +35,7 @@ template <class B, class T> class convolution_program {
       be.generate(with_.tables(), slice(storage, 0, 0, 2 * n));
     range const all{0, with_.shape().channels, 0, 1};
     convolution_job<T> job = with_.job_for(storage.ptr, all, 1);
-    job.taps = {k.ptr,
-                k_rev.ptr,
-                skip.ext[0] == 0 ? nullptr : skip.ptr,
-                k.str[0],
-                k.str[1],
-                k_rev.str[0],
-                k_rev.str[1],
-                std::min(with_.shape().taps, with_.shape().length),
-                with_.split().points,
-                with_.shape().kind};
+    job.taps = with_.taps(k, k_rev, skip, 0);
     job.last = 0;
     job.scale = T(1) / static_cast<T>(with_.split().points);
     bool const across = false;
@@ -56,7 +47,7 @@ template <class B, class T> class convolution_program {
       auto frame = be.scope();
       T* const scratch = be.template scratch<T>(extents<1>{with_.scratch_size(r)}).ptr;
       convolution_job<T> first = job, second = job;
-      first.taps = with_.taps_from(job.taps, r.first);
+      first.taps = with_.taps(k, k_rev, skip, r.first);
       first.to = with_.columns(scratch, across, r);
       first.scale = 1;
       with_.first_part(be, "convolution_spectrum_columns", first, across, r);
