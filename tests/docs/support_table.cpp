@@ -7,6 +7,7 @@
 #include <string>
 
 #include <smx/backend/cpu.hpp>
+#include <smx/backend/cuda.cuh>
 #include <smx/backend/traced.hpp>
 
 namespace {
@@ -38,6 +39,7 @@ template <class M> void row(char const* type) {
   if (about.streaming && about.evicts) streaming += ", evicts";
   std::string backends;
   add_backend<M, smx::cpu>(backends, "cpu");
+  add_backend<M, smx::cuda>(backends, "cuda");
   add_backend<M, smx::reference_backend>(backends, "reference");
   add_backend<M, smx::plan_backend<>>(backends, "plan");
   add_backend<M, smx::traced<smx::cpu>>(backends, "traced");
