@@ -26,7 +26,7 @@ struct scan_chunks {
   __device__ index_t start(index_t i) const { return packed() ? bounds[sequences + 1 + i] : i * each; }
   __device__ scan_place place(index_t number) const {
     index_t i = 0;
-    if (packed()) {  // the last sequence that starts here or before: later ones of the same start are empty
+    if (packed()) {  // the last sequence that starts here or before: earlier ones of the same start are empty
       for (index_t end = sequences; end - i > 1;) {
         index_t const middle = i + (end - i) / 2;
         (start(middle) <= number ? i : end) = middle;

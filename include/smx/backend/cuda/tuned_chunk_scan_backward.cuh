@@ -174,8 +174,9 @@ bool smx_tuned(B& be, chunk_scan_backward_call<T, S> const& c) {
   using namespace tuned_cuda_scan;
   work<T, S> const d(c.shape, c.x, cuda_kernels::tile_edge);
   auto const& x = c.x;
+  if (!d.fits() || 2 * d.tiles(d.n) > 65535) return false;
   auto const parts = parts_of(d);
-  if (!d.fits() || d.groups * parts.count > 65535 || 2 * d.tiles(d.n) > 65535) return false;
+  if (d.groups * parts.count > 65535) return false;
   for (auto const* v : {&x.q, &x.k, &x.v, &x.initial, &c.dy, &c.final})
     if (!contiguous_rows(*v)) return false;
   for (auto const* v : {&c.dx.q, &c.dx.k, &c.dx.v, &c.dx.skip, &c.dx.initial})
