@@ -59,6 +59,7 @@ MAX_MACROS = 9
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 MACRO = re.compile(r"^\s*#\s*define\s+(\w+)")
+UNDEF = re.compile(r"^\s*#\s*undef\s+(\w+)")
 
 
 def layer_of(path):
@@ -102,6 +103,7 @@ def main():
             if not lines or lines[0] != "// SPDX-License-Identifier: Apache-2.0":
                 problems.append(f"{path}:1: the first line is not the SPDX line")
             is_header = path.startswith("include/")
+            defined = {}
             if is_header and (len(lines) < 2 or not re.match(r"/// \\file  ?\S", lines[1])):
                 problems.append(f"{path}:2: the second line does not start with '/// \\file '")
             if is_header and len(lines) > MAX_LINES:
@@ -113,7 +115,11 @@ def main():
                     if why := check_include(path, layer, *match.groups()):
                         problems.append(f"{path}:{number}: {why}")
                 if is_header and (match := MACRO.match(line)):
-                    macros.setdefault(match[1], f"{path}:{number}")
+                    defined.setdefault(match[1], f"{path}:{number}")
+                if is_header and (match := UNDEF.match(line)):
+                    defined.pop(match[1], None)  # it reaches nobody
+            for name, where in defined.items():
+                macros.setdefault(name, where)
     for name, where in macros.items():
         if not name.startswith("SMX_"):
             problems.append(f"{where}: the macro {name} does not start with SMX_")

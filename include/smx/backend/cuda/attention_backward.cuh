@@ -150,9 +150,9 @@ __global__ void __launch_bounds__(Tiling::threads)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         int const key = 8 * n + lane % 4 * 2 + i % 2;
-        float const slope = probability(scores[0][n][i], exponent[i / 2]) * (slopes[0][n][i] - delta[i / 2]);
+        float const p = probability(scores[0][n][i], exponent[i / 2]);
         bool const seen = whole || (i < 2 ? upper.sees(key) : lower.sees(key));
-        scores[0][n][i] = seen ? slope : 0.0f;
+        scores[0][n][i] = seen && p != 0.0f ? p * (slopes[0][n][i] - delta[i / 2]) : 0.0f;
       }
     if (odd)
       products::template add<true, true>(sums, scores, k);
@@ -264,7 +264,7 @@ __global__ void __launch_bounds__(Tiling::threads)
           float &score = scores[0][m][2 * half + one], &slope = slopes[0][m][2 * half + one];
           float const p = probability(score, exponent);
           score = seen ? p : 0.0f;
-          slope = seen ? p * (slope - delta) : 0.0f;
+          slope = seen && p != 0.0f ? p * (slope - delta) : 0.0f;
         }
       }
     if (dy_odd)

@@ -56,6 +56,7 @@ template <class H, class Tiling> struct attention_group : attention_warp<H, Tili
         float const(&s)[4] = this->scores[0][2 * step + i / 2];
         left[step][i] = pack_halves<H>(s[i % 2 * 2], s[i % 2 * 2 + 1]);
       }
+    products_take(left, this->sums[0]);
     products_begin();
 #pragma unroll
     for (int step = 0; step < base::key_steps; ++step)
@@ -126,16 +127,19 @@ __global__ void __launch_bounds__(Tiling::threads, 1)
       if (lane == 0) barrier_arrive(free);
     };
     barrier_wait(q_there, 0);
+    __syncwarp();
     int n = 0;
     for (int tile = tiles.begin(); tile < tiles.end(); tile = tiles.after(tile), ++n) {
       int const stage = n % stages, parity = n / stages % 2;
       bool const is_odd = odd[tile] != 0;
       barrier_wait(k_there + stage, parity);
+      __syncwarp();
       own.score(q + group * image, k + stage * tile_bytes);
       release(k_free + stage);
       if (!tiles.whole()) own.hide([&](int row) { return tiles.row(tile, warp_row + row); });
       own.exponentiate();
       barrier_wait(v_there + stage, parity);
+      __syncwarp();
       if (is_odd)
         own.template add<true>(own.sums, own.scores, v + stage * tile_bytes);
       else

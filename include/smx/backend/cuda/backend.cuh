@@ -75,7 +75,9 @@ class cuda_backend {
   cuda_options const& options() const { return options_; }
   /// What its planner needs to know.
   tiling how() const {
-    return {.slab_bytes = options_.slab_bytes, .operands = static_cast<int>(options_.operands)};
+    return {.slab_bytes = options_.slab_bytes,
+            .operands = static_cast<int>(options_.operands),
+            .block_bytes = own_.block_bytes()};
   }
   /// Primitives and kernels since the backend was made: what plan counts as launches.
   index_t launches() const { return launches_; }

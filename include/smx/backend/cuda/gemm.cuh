@@ -6,6 +6,7 @@
 #include <cublas_v2.h>
 
 #include <climits>
+#include <cstdint>
 #include <cstdio>
 
 #include <smx/backend/cuda/error.cuh>
@@ -69,6 +70,17 @@ __global__ void fill_pointers(index_t count, index_t n1, T const* a, extents<2> 
   }
 }
 
+/// By the library's own kernel, Select: without the terms where op(A) is zero.
+template <bool Select, class T>
+cudaError_t own_product(cudaStream_t stream, op ta, op tb, compute_t<T> alpha,
+                        view<T const, 4, device_space> a, view<T const, 4, device_space> b, compute_t<T> beta,
+                        view<T, 4, device_space> c) {
+  if (ta == op::transpose) a = swap_axes(a, 2, 3);
+  if (tb == op::transpose) b = swap_axes(b, 2, 3);
+  return product<Select, T>(stream, {a.ptr, b.ptr, c.ptr, c.ext[2], c.ext[3], a.ext[3], c.ext[0], c.ext[1],
+                                     a.str, b.str, c.str, alpha, beta});
+}
+
 /// C by rows is C^T by columns: C^T := alpha op(B)^T op(A)^T + beta C^T. `pointers`: 3 times the batch, for
 /// gemm_path::pointers.
 template <class T>
@@ -98,28 +110,26 @@ void gemm(cublasHandle_t blas, cudaStream_t stream, cuda_operands how, gemm_path
     return;
   }
   index_t const count = n0 * n1;
+  // cuBLAS does not see these addresses, and with 16-bit numbers or rounded operands it loads 16 bytes
+  auto const is_aligned = [](auto const& v) {
+    constexpr index_t n = 16 / static_cast<index_t>(sizeof(T));
+    return reinterpret_cast<std::uintptr_t>(v.ptr) % 16 == 0 && v.str[0] % n == 0 && v.str[1] % n == 0;
+  };
+  bool const aligned = is_aligned(a) && is_aligned(b) && is_aligned(c);
   auto** const to_a = const_cast<void const**>(pointers);
   auto** const to_b = to_a + count;
   check(launch(stream, {dim3(blocks_for(count, 256)), dim3(256)}, fill_pointers<T>, count, n1, a.ptr,
                extents<2>{oa.s0, oa.s1}, b.ptr, extents<2>{ob.s0, ob.s1}, c.ptr, extents<2>{oc.s0, oc.s1},
                to_a, to_b, pointers + 2 * count),
         "fill_pointers");
+  if constexpr (sizeof(T) == 2)
+    if (!aligned) return check(own_product<false, T>(stream, ta, tb, alpha, a, b, beta, c), "gemm");
+  if (!aligned) how = cuda_operands::f32;
   cublasStatus_t const status =
       cublasGemmBatchedEx(blas, way(tb), way(ta), integer(c.ext[3]), integer(c.ext[2]), integer(k), &alpha,
                           to_b, type, integer(ob.ld), to_a, type, integer(oa.ld), &beta, pointers + 2 * count,
                           type, integer(oc.ld), integer(count), blas_compute<T>(how), CUBLAS_GEMM_DEFAULT);
   if (status != CUBLAS_STATUS_SUCCESS) check(status, "cublasGemmBatchedEx", describe());
-}
-
-/// The same by the library's own kernel, Select: without the terms where op(A) is zero.
-template <bool Select, class T>
-cudaError_t own_product(cudaStream_t stream, op ta, op tb, compute_t<T> alpha,
-                        view<T const, 4, device_space> a, view<T const, 4, device_space> b, compute_t<T> beta,
-                        view<T, 4, device_space> c) {
-  if (ta == op::transpose) a = swap_axes(a, 2, 3);
-  if (tb == op::transpose) b = swap_axes(b, 2, 3);
-  return product<Select, T>(stream, {a.ptr, b.ptr, c.ptr, c.ext[2], c.ext[3], a.ext[3], c.ext[0], c.ext[1],
-                                     a.str, b.str, c.str, alpha, beta});
 }
 
 }  // namespace smx::cuda_kernels

@@ -28,7 +28,7 @@ SMX_HD constexpr void row_offsets(int axes, extents<R> const& ext, index_t row, 
                                   index_t* offsets, int views) {
   for (int v = 0; v < views; ++v) offsets[v] = 0;
   // divisions of 64 bits cost several times those of 32, and few arrays have 2^32 rows
-  if (row < (index_t{1} << 32)) {
+  if (row < (index_t{1} << 32) - 1) {
     auto rest = static_cast<std::uint32_t>(row);
     for (int r = axes - 2; r >= 0; --r) {
       auto const n =

@@ -78,7 +78,8 @@ __global__ void norm_backward_rows(norm_kind kind, norm_gradient_views<T> v, ind
 }
 
 /// dgain += sum over rows of dy h, dbias += sum over rows of dy: 32 columns a block, every 32nd row a thread.
-template <class T> __global__ void norm_backward_columns(norm_gradient_views<T> v, index_t rows) {
+template <class T>
+__global__ void __launch_bounds__(1024) norm_backward_columns(norm_gradient_views<T> v, index_t rows) {
   __shared__ T gains[32][33], biases[32][33];
   index_t const j = static_cast<index_t>(blockIdx.x) * 32 + threadIdx.x;
   bool const inside = j < v.x.ext[3];
@@ -104,7 +105,7 @@ template <class T> __global__ void norm_backward_columns(norm_gradient_views<T> 
 /// The weights first: dx may be dy.
 template <class T> cudaError_t norm_backward(cudaStream_t stream, norm_kind kind, norm_gradient_views<T> v) {
   index_t const rows = v.mean.size();
-  if (rows == 0) return cudaSuccess;
+  if (v.x.size() == 0) return cudaSuccess;
   if (v.dbias.size() == 0) v.dbias.ptr = nullptr;
   cudaError_t const status =
       launch(stream, {dim3(static_cast<unsigned>(ceil_div(v.x.ext[3], 32))), dim3(32, 32)},

@@ -30,6 +30,8 @@ class resources {
 
   cudaStream_t stream() const { return stream_; }
   cublasHandle_t blas() const { return blas_; }
+  /// Shared memory that a block may ask for.
+  std::size_t block_bytes() const { return block_bytes_; }
   int* flag() const { return flag_; }
   /// Whether a kernel raised the flag; lowers it.
   bool flag_was_raised() {
@@ -76,6 +78,11 @@ class resources {
 #endif
   }
   void take_all(std::size_t blas_bytes) {
+    int device = 0, bytes = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+          "cudaDeviceGetAttribute");
+    block_bytes_ = static_cast<std::size_t>(bytes);
     flag_ = static_cast<int*>(take_pinned(sizeof(int)));
     *flag_ = 0;
     check(cublasCreate(&blas_), "cublasCreate");
@@ -96,6 +103,7 @@ class resources {
   bool owns_stream_ = false;
   cublasHandle_t blas_ = nullptr;
   void* blas_workspace_ = nullptr;
+  std::size_t block_bytes_ = 0;
   int* flag_ = nullptr;
 };
 

@@ -56,6 +56,12 @@ template <class C> bool fits(C const& c) {
   return c.q.ext[0] * c.q.ext[1] * c.q.ext[2] <= most && c.k.ext[0] * c.k.ext[1] * c.k.ext[2] <= most;
 }
 
+/// Whether a block's shared memory holds the tiles: three parts of rows wider than 64 take 193 KiB, more than
+/// GPUs before compute capability 9.0 have.
+constexpr bool has_room(std::size_t block_bytes, int width, int parts) {
+  return width <= 64 || parts == 1 || block_bytes >= (std::size_t{200} << 10);
+}
+
 /// Pairs of a query and a key that tiles of 64 queries do not skip. Backends that run do not ask: it walks
 /// the masks on the host.
 template <class B, class C> double visible_pairs(C const& c) {
@@ -280,6 +286,7 @@ bool smx_tuned(B& be, attention_forward_call<float, S, M> const& c) {
   auto const operands = static_cast<cuda_operands>(be.how().operands);
   int const width = attention_width(c.q.ext[3], c.v.ext[3]), parts = parts_of(operands),
             key_rows = attention_key_rows(width, parts);
+  if (!has_room(be.how().block_bytes, width, parts)) return false;
   attention_arrays const a = arrays_of(c);
   auto frame = be.scope();
   images_of_arrays<B> all(be, operands, parts, a.batch, width);
@@ -311,6 +318,7 @@ bool smx_tuned(B& be, attention_backward_call<float, S, M> const& c) {
   auto const operands = static_cast<cuda_operands>(be.how().operands);
   // gradients leave the range of f16 soon
   int const width = attention_width(c.q.ext[3], c.v.ext[3]), parts = operands == cuda_operands::bf16 ? 1 : 3;
+  if (!has_room(be.how().block_bytes, width, parts)) return false;
   attention_arrays const a = arrays_of(c);
   auto frame = be.scope();
   images_of_arrays<B> all(be, operands, parts, batch, width);

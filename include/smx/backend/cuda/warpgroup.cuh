@@ -62,6 +62,18 @@ template <int Count> __device__ __forceinline__ void take_registers() {
   SMX_WARPGROUP_ASM("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Count));
 }
 
+/// Before products_begin: what products will read and add to is in registers, and stays there.
+template <int Steps, int Tiles>
+__device__ __forceinline__ void products_take(std::uint32_t (&a)[Steps][4], float (&d)[Tiles][4]) {
+#pragma unroll
+  for (int s = 0; s < Steps; ++s)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) asm volatile("" : "+r"(a[s][i])::"memory");
+#pragma unroll
+  for (int n = 0; n < Tiles; ++n)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) asm volatile("" : "+f"(d[n][i])::"memory");
+}
 /// Before the first product that uses registers that the threads wrote.
 __device__ __forceinline__ void products_begin() {
   SMX_WARPGROUP_ASM("wgmma.fence.sync.aligned;" ::: "memory");
@@ -180,8 +192,8 @@ __device__ __forceinline__ void barrier_expect(std::uint64_t* barrier, int bytes
 /// Waits for the end of a phase: the first has parity 0, the next 1, ...
 __device__ __forceinline__ void barrier_wait(std::uint64_t* barrier, int parity) {
   SMX_WARPGROUP_ASM(
-      "{.reg .pred done; again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1; @done bra.uni over; "
-      "bra.uni again; over:}" ::"r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(barrier))),
+      "{.reg .pred done; again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1; @done bra over; "
+      "bra again; over:}" ::"r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(barrier))),
       "r"(parity)
       : "memory");
 }

@@ -101,6 +101,7 @@ inline std::byte* align_1024(std::byte* p) { return p + (1024 - detail::shared_a
 
 template <int Count> void give_back_registers() {}
 template <int Count> void take_registers() {}
+template <int Steps, int Tiles> void products_take(std::uint32_t (&)[Steps][4], float (&)[Tiles][4]) {}
 inline void products_begin() { detail::own_queue().fenced = true; }
 inline void products_commit() { detail::own_queue().committed = true; }
 
