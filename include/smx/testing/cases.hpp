@@ -40,6 +40,8 @@
 ///            most as many as there are) are left along L, what the law of a shorter example needs beside.
 ///            Without it: nothing.
 /// logarithms  how many factors log L the flops may have beside L^e; 1 without it.
+/// goes_on(m)   whether the mixer answers positions beyond those of the example (a mask that is a table does
+///            not). Without it: yes.
 /// heads_alike = false   for mixers whose heads differ in their weights.
 #pragma once
 
@@ -75,6 +77,14 @@ template <class M> bool sees(M const& m, host_inputs<M> const& x, int input, ind
     return cases<M>::sees(m, x, input, row, position);
   else
     return M::about.causality == causality::none || position <= row;
+}
+
+/// Whether the mixer answers positions beyond those of its example.
+template <class M> bool goes_on(M const& m) {
+  if constexpr (requires { cases<M>::goes_on(m); })
+    return cases<M>::goes_on(m);
+  else
+    return true;
 }
 
 /// Whether a change of that position must change the row.
