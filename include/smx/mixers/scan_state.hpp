@@ -85,6 +85,14 @@ void check_scan(char const* mixer, index_t chunk, packed_sequences const& packin
   if (given(x.initial)) scan_argument{mixer, "", "initial"}.has(x.initial, state);
 }
 
+/// Whether v is the initial states among the inputs x, which not every mixer has.
+template <class X, class V> bool is_initial(X const& x, V const& v) {
+  if constexpr (requires { x.initial; })
+    return &v == &x.initial;
+  else
+    return false;
+}
+
 /// y and the final states: extents, layout, and memory apart from the inputs (final may be the initial
 /// states).
 template <class M, class X, class Y>
@@ -100,9 +108,7 @@ void check_scan_outputs(char const* mixer, X const& x, Y const& y, Y const& fina
   M::for_each_input(
       [&](char const*, auto const& v) {
         out.is_apart(!overlaps(v, y));
-        bool same = false;
-        if constexpr (requires { x.initial; })
-          same = &v == &x.initial && v.ptr == final.ptr && v.str == final.str;
+        bool const same = is_initial(x, v) && v.ptr == final.ptr && v.str == final.str;
         last.is_apart(!keep || same || !overlaps(v, final));
       },
       x);
