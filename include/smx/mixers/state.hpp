@@ -6,8 +6,8 @@
 /// scratch. Nothing here reads an array on the host.
 #pragma once
 
+#include <cstdio>
 #include <span>
-#include <string>
 #include <type_traits>
 
 #include <smx/mixers/concept.hpp>
@@ -16,9 +16,13 @@ namespace smx {
 
 namespace detail {
 
-/// f with `prefix` before each name: for states inside of states.
+/// f with `prefix` before each name: for states inside of states. No string: this runs in every peek.
 template <class F> auto prefixed(char const* prefix, F& f) {
-  return [prefix, &f](char const* name, auto&... one) { f((std::string(prefix) + name).c_str(), one...); };
+  return [prefix, &f](char const* name, auto&... one) {
+    char whole[128];
+    std::snprintf(whole, sizeof whole, "%s%s", prefix, name);
+    f(static_cast<char const*>(whole), one...);
+  };
 }
 
 /// f(name, array of each state...) for the arrays that have a part for each row of the batch.
