@@ -310,10 +310,10 @@ TEST_CASE("causal_monarch refuses what is no causal Monarch map", "[mixers][caus
   auto const rows = [&](index_t first, index_t n) { return slice(longer.cview(), 2, first, n); };
   s.prefill(rows(0, 5));
   other.prefill(rows(0, 5));
-  CHECK_THROWS_WITH(s.prefill(rows(5, 4)), test::contains("causal_monarch: state: expected room"));
+  CHECK_THROWS_WITH(s.prefill(rows(5, 4)), test::contains("stream: capacity: expected room"));
   for (index_t t = 5; t < 8; ++t)
     CHECK(values(s.step(rows(t, 1)).cview()) == values(other.step(rows(t, 1)).cview()));
-  CHECK_THROWS_WITH(s.step(rows(8, 1)), test::contains("causal_monarch: state: expected room"));
+  CHECK_THROWS_WITH(s.step(rows(8, 1)), test::contains("stream: capacity: expected room"));
   auto const two = random_normal<float>(be, {2, 1, 1, 2}, 3);
   stream fresh(be, m, w, 8);
   fresh.step(rows(0, 1));

@@ -54,10 +54,10 @@ TEST_CASE("masked_monarch refuses what is no masked sum", "[mixers][masked_monar
   auto const rows = [&](index_t first, index_t n) { return slice(longer.cview(), 2, first, n); };
   s.prefill(rows(0, 5));
   other.prefill(rows(0, 5));
-  CHECK_THROWS_WITH(s.prefill(rows(5, 4)), test::contains("masked_monarch: state: expected room"));
+  CHECK_THROWS_WITH(s.prefill(rows(5, 4)), test::contains("stream: capacity: expected room"));
   CHECK_THROWS_WITH(s.step(random_normal<float>(be, {2, 1, 1, 2}, 3)),
                     test::contains("masked_monarch: x: expected extents (1, 1, *, 2)"));
   for (index_t t = 5; t < 8; ++t)
     CHECK(values(s.step(rows(t, 1)).cview()) == values(other.step(rows(t, 1)).cview()));
-  CHECK_THROWS_WITH(s.step(rows(8, 1)), test::contains("masked_monarch: state: expected room"));
+  CHECK_THROWS_WITH(s.step(rows(8, 1)), test::contains("stream: capacity: expected room"));
 }

@@ -5,6 +5,8 @@
 /// keeps all inputs and a step is the plain sum over them, O(t). The kernels are those that make was given.
 #pragma once
 
+#include <utility>
+
 #include <smx/backend/tuned.hpp>
 #include <smx/mixers/concept.hpp>
 #include <smx/structured/convolution.hpp>
@@ -76,6 +78,20 @@ template <class A, class T> struct convolution_stream {
                                                                pre, rows.view()}))
       return;
     if (prefix > 0) remember<B>(be, x, pre, 0);
+  }
+
+  /// Gives back what only the prefix took, where the backend keeps what the prefix gives to later outputs and
+  /// not the prefix itself: afterwards the arrays are those of a stream of capacity - prefix positions.
+  template <class B> void trim(B& be, in<B, T, 2> k, in<B, T, 1> skip) {
+    expects_value(position == prefix && position < capacity, "long_convolution: state",
+                  "one that has seen its first prefill and nothing else; positions", position);
+    if (prefix == 0 || layout == 1) return;
+    convolution_stream smaller;
+    smaller.make(be, k, skip, rows.extents()[0], rows.extents()[1], capacity - prefix);
+    be.copy(slice(rows.cview(), 2, 0, smaller.rows.extents()[2]), smaller.rows.view());
+    be.synchronize();  // before the larger arrays are given back
+    kernel = std::move(smaller.kernel);
+    rows = std::move(smaller.rows);
   }
 
   /// y = post conv(pre x) for the next position.

@@ -212,6 +212,15 @@ struct long_convolution {
     }
   }
 
+  /// After the first prefill: gives back the memory that only the prompt needed, so that the state holds
+  /// O(capacity - position) numbers a channel on the CPU. Such a state is not what make_state makes: from a
+  /// file it is refused.
+  template <class B>
+  void trim(B& be, weights<reads<B>> const& w, state<owns<B>>& s) const requires(about.streaming) {
+    check_weights(w);
+    s.trim(be, w.k, w.skip);
+  }
+
   /// One position: extents of 1 along L.
   template <class B>
   void step(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
