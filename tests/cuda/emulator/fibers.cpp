@@ -200,8 +200,9 @@ unsigned votes(bool yes) {
 std::byte* shared_memory() { return m.shared_start; }
 
 namespace {
+// Never destroyed: backends with static storage give their streams back after main.
 std::map<void const*, std::deque<std::function<void()>>>& streams() {
-  static std::map<void const*, std::deque<std::function<void()>>> all;
+  static auto& all = *new std::map<void const*, std::deque<std::function<void()>>>;
   return all;
 }
 }  // namespace
