@@ -3,6 +3,7 @@
 /// on a GPU and, where there is none, on the emulator.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 
 #include <smx/testing/verdict.hpp>
@@ -27,6 +28,19 @@ struct suite {
   suite* next;
   suite(char const* n, void (*r)(reporter&));
 };
+
+/// Whether f throws an E whose text has every one of the words.
+template <class E, class F> smx::testing::verdict throws(F const& f, std::initializer_list<char const*> words) {
+  try {
+    f();
+  } catch (E const& e) {
+    for (char const* word : words)
+      if (std::string(e.what()).find(word) == std::string::npos)
+        return smx::testing::text("no '%s' in: %s", word, e.what());
+    return smx::testing::holds;
+  }
+  return smx::testing::text("did not throw");
+}
 
 /// Empty, or why no GPU can be used. It is what makes the tests skip.
 std::string missing_device();
