@@ -2,8 +2,8 @@
 // A host array for the GPU, compiled against the emulator's headers, so that it is checked without nvcc, too.
 // error[g++]: ArrayOf<X, B, .*X = .smx::tensor<float, 4, smx::host_space>.; B = smx::cuda_backend.* evaluated to .false
 // error[clang]: .ArrayOf<smx::tensor<float, 4>, smx::cuda_backend, .* evaluated to false
-#include <smx/smx.hpp>
 #include <smx/backend/cuda.cuh>
+#include <smx/smx.hpp>
 
 #ifdef FIXED
 using array = smx::tensor<float, 4, smx::device_space>;

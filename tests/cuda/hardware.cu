@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What only a device shows, and the emulator has not: captured graphs, addresses, sizes, a lost context.
+/// \file  What only a device shows, and the emulator has not: captured graphs, addresses, sizes, a lost
+/// context.
 #include <smx/mixers/monarch.hpp>
 #include <smx/mixers/run.hpp>
 

@@ -30,7 +30,8 @@ struct suite {
 };
 
 /// Whether f throws an E whose text has every one of the words.
-template <class E, class F> smx::testing::verdict throws(F const& f, std::initializer_list<char const*> words) {
+template <class E, class F>
+smx::testing::verdict throws(F const& f, std::initializer_list<char const*> words) {
   try {
     f();
   } catch (E const& e) {

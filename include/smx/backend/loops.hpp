@@ -47,8 +47,8 @@ void gemm(op ta, op tb, double alpha, view<T const, 4, host_space> a, view<T con
       sum += left * static_cast<double>(b(i[0], i[1], k, i[3]));
     }
     T& to = at(c, i);
-    to = static_cast<T>(static_cast<compute_t<T>>(
-        beta == 0 ? alpha * sum : alpha * sum + beta * static_cast<double>(to)));
+    to = static_cast<T>(
+        static_cast<compute_t<T>>(beta == 0 ? alpha * sum : alpha * sum + beta * static_cast<double>(to)));
   });
 }
 
