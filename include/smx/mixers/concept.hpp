@@ -54,6 +54,7 @@ template <int R> struct weight_info {
   char const* name;
   smx::extents<R> ext;
   initializer init;
+  bool trained = true;  ///< false: a table of the model, which has no gradient and no optimizer changes
 };
 
 namespace detail {

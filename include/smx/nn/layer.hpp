@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What a layer of a model is: a mixer with one input. Layers made of layers are layers.
+///
+/// There is no second concept: what holds for mixers holds for layers. `initialize`, `forward`, `gradients`,
+/// `plan`, `stream`, files of states and the conformance suite take both. A layer maps x (B,H,L,D) to y
+/// (B,H,L,D'); models use H = 1.
+///
+/// This header has what composite layers need: names of nested weights, rows as one matrix, and running a
+/// part as a stream whether or not it has a state.
+#pragma once
+
+#include <string>
+
+#include <smx/backend/shapes.hpp>
+#include <smx/mixers/concept.hpp>
+#include <smx/mixers/state.hpp>
+
+namespace smx {
+
+template <class L, class B>
+concept Layer = Mixer<L, B> && L::input_count == 1;
+
+/// A layer that runs token by token: it has a state, or works on each row alone and needs none.
+template <class L>
+inline constexpr bool streams_by_rows =
+    (L::about.streaming && L::about.causality != causality::none) || L::about.pointwise;
+
+namespace nn {
+
+/// A visitor for the weights of a part: names get `prefix` in front.
+template <class F> auto under(std::string prefix, F& f) {
+  return [prefix = std::move(prefix), &f](auto info, auto&... one) {
+    std::string const whole = prefix + info.name;
+    info.name = whole.c_str();
+    f(info, one...);
+  };
+}
+
+/// (B,H,L,D) as one matrix (1,1,B H L,D) where the rows lie one after the other, else as it is.
+template <class V> V as_rows(V const& v) {
+  if (!is_contiguous(v)) return v;
+  return V(v.ptr, {1, 1, v.ext[0] * v.ext[1] * v.ext[2], v.ext[3]});
+}
+/// A vector (D) for each row of an array with extents e.
+template <class V> auto for_rows(V const& v, extents<4> const& e) {
+  return broadcast_axis(broadcast_axis(broadcast_axis(v, 0, e[2]), 0, e[1]), 0, e[0]);
+}
+/// A vector (D) as (1,1,1,D), a matrix (M,N) as (1,1,M,N).
+template <class T, class S> view<T, 4, S> as_row(view<T, 1, S> const& v) {
+  return broadcast_axis(broadcast_axis(broadcast_axis(v, 0, 1), 0, 1), 0, 1);
+}
+template <class T, class S> view<T, 4, S> as_matrix(view<T, 2, S> const& v) {
+  return broadcast_axis(broadcast_axis(v, 0, 1), 0, 1);
+}
+
+/// to (D) += the sum of all rows of v (B,H,L,D), in their order.
+template <class B, class T> void add_rows(B& be, view<T const, 4, space_t<B>> v, view<T, 1, space_t<B>> to) {
+  auto const rows = as_rows(v);
+  auto const sum = broadcast_axis(broadcast_axis(broadcast_axis(to, 1, 1), 0, 1), 0, 1);  // (1,1,D,1)
+  for (index_t b = 0; b < rows.ext[0]; ++b)
+    for (index_t h = 0; h < rows.ext[1]; ++h)
+      be.reduce(reduction::sum, swap_axes(slice(slice(rows, 0, b, 1), 1, h, 1), 2, 3), T(1), sum);
+}
+
+/// What every layer asks of the gradients of its input and output: extents, rows that are contiguous, memory
+/// of their own. The names are those that messages give.
+template <class DY, class DX, class X>
+void check_gradients(char const* dy_name, char const* dx_name, DY const& dy, DX const& dx, X const& x,
+                     extents<4> const& y) {
+  expects_extents(dy_name, dy.ext, y);
+  expects_extents(dx_name, dx.ext, x.ext);
+  expects_contiguous_rows(dy_name, dy);
+  expects_contiguous_rows(dx_name, dx);
+  expects_value(!overlaps(dy, dx) && !overlaps(x, dx), dx_name, "memory apart from dy and x; overlaps", 1);
+}
+
+/// Extents in the place of an input, for output_extents.
+struct input_of_extents {
+  struct array {
+    smx::extents<4> ext;
+    smx::extents<4> extents() const { return ext; }
+  } x;
+  explicit input_of_extents(smx::extents<4> const& e) : x{e} {}
+};
+
+/// The state of a part that needs none.
+template <class A> struct no_state {
+  template <class F, class... S> static void for_each_array(F&&, S&&...) {}
+  template <class F, class... S> static void for_each_counter(F&&, S&&...) {}
+};
+
+namespace detail {
+template <class L, class A> struct part_state { using type = no_state<A>; };
+template <class L, class A>
+requires(L::about.streaming) struct part_state<L, A> {
+  using type = typename L::template state<A>;
+};
+}  // namespace detail
+
+template <class L, class A> using part_state = typename detail::part_state<L, A>::type;
+
+template <class B, class L>
+part_state<L, owns<B>> make_part_state(B& be, L const& layer, weights_in<L, B> const& w,
+                                       inputs_in<L, B> const& x, index_t capacity) {
+  if constexpr (L::about.streaming)
+    return layer.make_state(be, w, x, capacity);
+  else
+    return {};
+}
+template <class B, class L>
+void prefill_part(B& be, L const& layer, weights_in<L, B> const& w, inputs_in<L, B> const& x,
+                  part_state<L, owns<B>>& s, out<B, typename L::scalar, 4> y) {
+  if constexpr (L::about.streaming)
+    layer.prefill(be, w, x, s, y);
+  else
+    layer.forward(be, w, x, {}, y);
+}
+
+}  // namespace nn
+}  // namespace smx
