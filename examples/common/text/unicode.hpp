@@ -43,10 +43,10 @@ bool is_bert_punctuation(char32_t c);
 
 /// BertNormalizer of a tokenizer.json. Its four steps run in this order.
 struct bert_normalizer {
-  bool clean_text = true;             ///< Drops NUL, U+FFFD and Cc, Cf, Co; a white space becomes a blank.
-  bool handle_chinese_chars = true;   ///< A blank before and after each CJK ideograph.
-  std::optional<bool> strip_accents;  ///< NFD without Mn. Without a value: as `lowercase`.
-  bool lowercase = true;              ///< Full mapping of each code point alone: no final sigma.
+  bool clean_text = true;            ///< Drops NUL, U+FFFD and Cc, Cf, Co; a white space becomes a blank.
+  bool handle_chinese_chars = true;  ///< A blank before and after each CJK ideograph.
+  std::optional<bool> strip_accents = std::nullopt;  ///< NFD without Mn. Without a value: as `lowercase`.
+  bool lowercase = true;  ///< Full mapping of each code point alone: no final sigma.
 
   /// The text in this form; it must be UTF-8.
   std::string operator()(std::string_view text) const;

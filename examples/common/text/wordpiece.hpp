@@ -5,7 +5,7 @@
 /// A text is cut at added tokens, normalised, and cut at white space and around punctuation. Each word is the
 /// longest vocabulary entry that it begins with, and so on with the rest, whose entries begin with "##"; a
 /// word that this does not cover, or with more than 100 characters, is [UNK]. Cost: O(w^2) look-ups for a
-/// word of w characters, 40 ns a character on English.
+/// word of w characters, 50 ns a byte of English.
 #pragma once
 
 #include <cstddef>
