@@ -142,6 +142,15 @@ TEST_CASE(
   CHECK(make(json).encode("abc abcx") == ids{259, byte(' '), 257, byte('c'), byte('x')});
 
   json = test::byte_pair_json({"a b"});
+  json["added_tokens"].push_back(test::added_token("<l>", 258));
+  json["added_tokens"].back()["lstrip"] = true;
+  json["added_tokens"].push_back(test::added_token("<r>", 259));
+  json["added_tokens"].back()["rstrip"] = true;
+  CHECK(make(json).encode("a \t\u3000<l> b") == ids{byte('a'), 258, byte(' '), byte('b')});
+  CHECK(make(json).encode("a <r> \n\u2003b") == ids{byte('a'), byte(' '), 259, byte('b')});
+  CHECK(make(json).encode("<r> <l>") == ids{259, 258});  // the blank goes once
+
+  json = test::byte_pair_json({"a b"});
   json["added_tokens"].push_back(test::added_token("\u00E9 x", 258));  // not spelled in bytes
   json["post_processor"] = {
       {"type", "TemplateProcessing"},
