@@ -54,7 +54,7 @@ done
 units="core;io;backend;backend/cpu;structured;mixers;nn;models;examples;examples/training;conformance;goldens;fuzz"
 options_for() {
   case "$1" in
-    release) echo "-DSMX_TEST_PARTS=all -DSMX_BENCH_FLAGS=-Og $cuda" ;;
+    release) echo "-DSMX_TEST_PARTS=all -DSMX_BENCH_FLAGS=-Og -DSMX_EXAMPLE_FLAGS=-Og $cuda" ;;
     clang) echo "-DSMX_TEST_PARTS=core;io;backend;backend/cpu;structured;conformance;fuzz;all_headers;compile_fail $native -DSMX_TEST_CONFORMANCE=float -DSMX_BUILD_FUZZERS=ON -DSMX_BUILD_BENCH=OFF -DSMX_BUILD_EXAMPLES=OFF" ;;
     asan-ubsan) echo "-DSMX_TEST_PARTS=io;backend/cpu;fuzz -DSMX_BUILD_EXAMPLES=OFF -DSMX_BUILD_BENCH=OFF $native" ;;
     tsan) echo "-DSMX_TEST_PARTS=backend -DSMX_BUILD_EXAMPLES=OFF -DSMX_BUILD_BENCH=OFF $native" ;;
