@@ -143,12 +143,14 @@ verdict prefixes_agree(runner<M> const& be, problem<M> const& p, bool same_bits 
             if (from.size() > 0) to = slice(from, 2, 0, n);
           },
           p.x(), x);
-      std::pair<M, host_weights<M>> const first = [&]() -> std::pair<M, host_weights<M>> {
+      std::pair<M, host_weights<M>> first = [&]() -> std::pair<M, host_weights<M>> {
         if constexpr (requires { cases<M>::prefix(p.mixer, p.w(), n); })
           return cases<M>::prefix(p.mixer, p.w(), n);
         else
           return {p.mixer, p.w()};
       }();
+      if constexpr (requires { cases<M>::first_positions(first.first, x, n, n); })
+        cases<M>::first_positions(first.first, x, n, n);
       numbers const got = forward_values(be, first.first, first.second, x),
                     want = values(slice(whole.cview(), 2, 0, n));
       auto const name = text("y of the first %lld positions", static_cast<long long>(n));
