@@ -78,6 +78,27 @@ struct softplus {
 struct d_softplus {
   template <class T> SMX_HD T operator()(T x) const { return sigmoid{}(x); }
 };
+/// log(1 / (1 + exp(-x)))
+struct log_sigmoid {
+  template <class T> SMX_HD T operator()(T x) const { return -softplus{}(-x); }
+};
+struct d_log_sigmoid {
+  template <class T> SMX_HD T operator()(T x) const { return sigmoid{}(-x); }
+};
+/// max(x, 0)^2; NaN stays NaN.
+struct squared_relu {
+  template <class T> SMX_HD constexpr T operator()(T x) const { return x < T(0) ? T(0) : x * x; }
+};
+struct d_squared_relu {
+  template <class T> SMX_HD constexpr T operator()(T x) const { return x < T(0) ? T(0) : T(2) * x; }
+};
+/// elu(x) + 1: exp(x) below 0, x + 1 above.
+struct elu_plus_one {
+  template <class T> SMX_HD T operator()(T x) const { return x > T(0) ? x + T(1) : std::exp(x); }
+};
+struct d_elu_plus_one {
+  template <class T> SMX_HD T operator()(T x) const { return x > T(0) ? T(1) : std::exp(x); }
+};
 /// x sigmoid(x), also called swish.
 struct silu {
   template <class T> SMX_HD T operator()(T x) const { return x * sigmoid{}(x); }
