@@ -9,7 +9,8 @@ namespace smx {
 
 /// Shapes: x, y (B,H,L,D). What stays is a function of the seed and the index of the entry in (B,H,L,D)
 /// alone: the same for every backend and number of threads, and again in backward, which records nothing. y
-/// may be x. Throws precondition_error for other extents and for a rate outside 0 <= rate < 1.
+/// may be x. In a stream rate is 0. Throws precondition_error for other extents, overlaps, and a rate outside
+/// 0 <= rate < 1.
 template <Compute T> struct dropout {
   using scalar = T;
   static constexpr traits about{
@@ -29,11 +30,15 @@ template <Compute T> struct dropout {
   template <class X> extents<4> output_extents(X const& x) const { return x.x.extents(); }
   template <class B> tape<writes<B>> make_tape(B&, inputs<reads<B>> const&) const { return {}; }
   void reseed(std::uint64_t s) { seed = s; }
+  bool draws() const { return rate != 0; }
 
   template <class B>
   void forward(B& be, weights<reads<B>> const&, inputs<reads<B>> const& a, tape<writes<B>> const&,
                out<B, T, 4> y) const {
     expects_extents("dropout: y", y.ext, a.x.ext);
+    bool const in_place = a.x.ptr == y.ptr && a.x.str == y.str;
+    expects(in_place || !overlaps(a.x, y),
+            "dropout: y: expected x itself or memory apart from it, got an overlap");
     apply<B>(be, a.x, y);
   }
   template <class B>

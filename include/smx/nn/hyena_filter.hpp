@@ -167,11 +167,12 @@ template <Compute T> struct hyena_filter {
   linear<T> middle() const { return {width, width}; }
   linear<T> last() const { return {width, channels, false}; }
 
-  template <class F, class... N> void each_layer(std::string const& prefix, F& f, N&&... n) const {
-    first().for_each_weight(nn::under(prefix + "in.", f), n.in...);
-    for (index_t i = 0; i < hidden; ++i)
-      middle().for_each_weight(nn::under(prefix + "hidden." + std::to_string(i) + ".", f), n.hidden[i]...);
-    last().for_each_weight(nn::under(prefix + "out.", f), n.out...);
+  template <class F, class... N> void each_layer(char const* prefix, F& f, N&&... n) const {
+    auto of_network = nn::under(prefix, f);
+    auto of_hidden = nn::under("hidden.", of_network);
+    first().for_each_weight(nn::under("in.", of_network), n.in...);
+    for (index_t i = 0; i < hidden; ++i) middle().for_each_weight(nn::under(i, of_hidden), n.hidden[i]...);
+    last().for_each_weight(nn::under("out.", of_network), n.out...);
   }
 
   template <class B>

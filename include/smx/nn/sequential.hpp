@@ -74,6 +74,7 @@ template <class First, class Second> struct sequential {
     nn::reseed(first, nn::part_seed(seed, 0));
     nn::reseed(second, nn::part_seed(seed, 1));
   }
+  bool draws() const { return nn::draws(first) || nn::draws(second); }
 
   template <class B> tape<writes<B>> make_tape(B& be, inputs<reads<B>> const& a) const {
     tape<writes<B>> t;
@@ -85,7 +86,7 @@ template <class First, class Second> struct sequential {
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
-    expects(!overlaps(a.x, y), "sequential: y: expected memory apart from x, got an overlap");
+    check(a, w, y);
     auto frame = be.scope();
     auto const h = t.h.size() != 0 ? t.h : be.template scratch<T>(first.output_extents(a));
     first.forward(be, w.first, {a.x}, t.first, h);
@@ -94,6 +95,9 @@ template <class First, class Second> struct sequential {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
+    nn::check_weights(*this, w);
+    nn::check_weight_gradients(*this, dw);
+    nn::check_gradients("sequential: dy", "sequential: dx", dy, dx.x, a.x, output_extents(a));
     expects_extents("sequential: tape", t.h.ext, first.output_extents(a));
     auto frame = be.scope();
     auto const dh = be.template scratch<T>(t.h.ext);
@@ -111,7 +115,7 @@ template <class First, class Second> struct sequential {
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const requires(about.streaming) {
-    expects_extents("sequential: y", y.ext, output_extents(a));
+    check(a, w, y);
     expects_value(s.position + a.x.ext[2] <= s.capacity, "sequential: state",
                   "room for the positions within its capacity; positions", s.position + a.x.ext[2]);
     auto frame = be.scope();
@@ -125,6 +129,12 @@ template <class First, class Second> struct sequential {
             out<B, T, 4> y) const requires(about.streaming) {
     expects_value(a.x.ext[2] == 1, "sequential: x", "one position along L", a.x.ext[2]);
     prefill(be, w, a, s, y);
+  }
+
+ private:
+  template <class X, class W, class Y> void check(X const& a, W const& w, Y const& y) const {
+    nn::check_weights(*this, w);
+    nn::check_output("sequential: y", a.x, y, output_extents(a));
   }
 };
 

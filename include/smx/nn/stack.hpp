@@ -54,7 +54,7 @@ template <class L, int MaxDepth = 48> struct stack {
 
   template <class A> struct weights { typename L::template weights<A> layers[MaxDepth]; };
   template <class A> struct inputs { array<A, T, 4> x; };
-  /// The inputs of all layers but the first, and the layers' tapes.
+  /// The inputs of all layers (the first is the caller's: extents alone), and the layers' tapes.
   template <class A> struct tape {
     array<A, T, 4> h[MaxDepth];
     typename L::template tape<A> layers[MaxDepth];
@@ -63,19 +63,19 @@ template <class L, int MaxDepth = 48> struct stack {
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
     check_depth();
-    for (index_t i = 0; i < depth; ++i)
-      layer.for_each_weight(nn::under(std::to_string(i) + ".", f), w.layers[i]...);
+    for (index_t i = 0; i < depth; ++i) layer.for_each_weight(nn::under(i, f), w.layers[i]...);
   }
   template <class F, class... X> static void for_each_input(F&& f, X&&... x) { f("x", x.x...); }
   template <class X> extents<4> output_extents(X const& x) const { return x.x.extents(); }
   /// Seeds for all layers, each another one.
   void reseed(std::uint64_t s) { seed = s; }
+  bool draws() const { return nn::draws(layer); }
 
   template <class B> tape<writes<B>> make_tape(B& be, inputs<reads<B>> const& a) const {
     check_depth();
     tape<writes<B>> t;
     for (index_t i = 0; i < depth; ++i) {
-      t.h[i] = be.template scratch<T>(a.x.ext);
+      t.h[i] = i == 0 ? out<B, T, 4>(nullptr, a.x.ext) : be.template scratch<T>(a.x.ext);
       t.layers[i] = seeded(i).make_tape(be, {i == 0 ? a.x : as_input(t.h[i])});
     }
     return t;
@@ -84,7 +84,7 @@ template <class L, int MaxDepth = 48> struct stack {
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
-    check(a.x, y);
+    check(a.x, w, y);
     auto frame = be.scope();
     bool const record = t.h[0].size() != 0;
     out<B, T, 4> spare[2] = {};
@@ -106,6 +106,8 @@ template <class L, int MaxDepth = 48> struct stack {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
+    check(a.x, w);
+    nn::check_weight_gradients(*this, dw);
     nn::check_gradients("stack: dy", "stack: dx", dy, dx.x, a.x, a.x.ext);
     expects_extents("stack: tape", t.h[0].ext, a.x.ext);
     auto frame = be.scope();
@@ -136,7 +138,7 @@ template <class L, int MaxDepth = 48> struct stack {
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const requires(about.streaming) {
-    check(a.x, y);
+    check(a.x, w, y);
     expects_value(s.depth == depth, "stack: state", "one of as many layers; layers", s.depth);
     expects_value(s.position + a.x.ext[2] <= s.capacity, "stack: state",
                   "room for the positions within its capacity; positions", s.position + a.x.ext[2]);
@@ -171,13 +173,15 @@ template <class L, int MaxDepth = 48> struct stack {
   void check_depth() const {
     expects_value(depth >= 1 && depth <= MaxDepth, "stack: depth", "1 to its MaxDepth", depth);
   }
-  template <class X, class Y> void check(X const& x, Y const& y) const {
+  template <class X, class W> void check(X const& x, W const& w) const {
     check_depth();
-    expects_extents("stack: y", y.ext, x.ext);
-    expects_extents("stack: layer", layer.output_extents(nn::input_of_extents{x.ext}), x.ext);
+    nn::check_weights(*this, w);
     expects_contiguous_rows("stack: x", x);
-    expects_contiguous_rows("stack: y", y);
-    expects(!overlaps(x, y), "stack: y: expected memory apart from x, got an overlap");
+    expects_extents("stack: layer", layer.output_extents(nn::input_of_extents{x.ext}), x.ext);
+  }
+  template <class X, class W, class Y> void check(X const& x, W const& w, Y const& y) const {
+    check(x, w);
+    nn::check_output("stack: y", x, y, x.ext);
   }
 };
 
