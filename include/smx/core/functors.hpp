@@ -53,6 +53,12 @@ struct d_sigmoid {
     return s * (T(1) - s);
   }
 };
+struct sine {
+  template <class T> SMX_HD T operator()(T x) const { return std::sin(x); }
+};
+struct cosine {
+  template <class T> SMX_HD T operator()(T x) const { return std::cos(x); }
+};
 struct hyperbolic_tangent {
   template <class T> SMX_HD T operator()(T x) const { return std::tanh(x); }
 };

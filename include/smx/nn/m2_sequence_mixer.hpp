@@ -284,7 +284,8 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
 
  private:
   void expect_length(index_t length) const {
-    expects_value(length <= max_length, "m2_sequence_mixer: length", "no more than max_length", length);
+    expects_value(length >= 1 && length <= max_length, "m2_sequence_mixer: length of x", "1 to max_length",
+                  length);
   }
   template <class X> void check(X const& x) const {
     expects_extents("m2_sequence_mixer: x", x.ext, {-1, 1, -1, channels});

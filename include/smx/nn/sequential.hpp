@@ -95,7 +95,7 @@ template <class First, class Second> struct sequential {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
-    nn::check_weights(*this, w);
+    check(a, w);
     nn::check_weight_gradients(*this, dw);
     nn::check_gradients("sequential: dy", "sequential: dx", dy, dx.x, a.x, output_extents(a));
     expects_extents("sequential: tape", t.h.ext, first.output_extents(a));
@@ -132,8 +132,12 @@ template <class First, class Second> struct sequential {
   }
 
  private:
-  template <class X, class W, class Y> void check(X const& a, W const& w, Y const& y) const {
+  template <class X, class W> void check(X const& a, W const& w) const {
     nn::check_weights(*this, w);
+    expects_extents("sequential: x", a.x.ext, {-1, -1, -1, -1});
+  }
+  template <class X, class W, class Y> void check(X const& a, W const& w, Y const& y) const {
+    check(a, w);
     nn::check_output("sequential: y", a.x, y, output_extents(a));
   }
 };

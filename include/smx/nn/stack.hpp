@@ -9,19 +9,20 @@
 
 namespace smx {
 
-/// The states of the layers of a stack.
+/// The states of the layers of a stack. Of several states some may be new, without layers yet: all layers
+/// that one of them has are visited.
 template <class A, class L, int MaxDepth> struct stack_state {
   nn::part_state<L, A> layers[MaxDepth];
   index_t depth = 0, capacity = 0, position = 0;
 
   template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
-    index_t const n = std::min({s.depth...});
+    index_t const n = std::max({s.depth...});
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_array(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                            s.layers[i]...);
   }
   template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
-    index_t const n = std::min({s.depth...});
+    index_t const n = std::max({s.depth...});
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_counter(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                              s.layers[i]...);
@@ -176,6 +177,7 @@ template <class L, int MaxDepth = 48> struct stack {
   template <class X, class W> void check(X const& x, W const& w) const {
     check_depth();
     nn::check_weights(*this, w);
+    expects_extents("stack: x", x.ext, {-1, -1, -1, -1});
     expects_contiguous_rows("stack: x", x);
     expects_extents("stack: layer", layer.output_extents(nn::input_of_extents{x.ext}), x.ext);
   }

@@ -92,9 +92,9 @@ template <class T, smx::convolution_kind Kind> struct layer_case<smx::m2_sequenc
     return m;
   }
   static std::vector<smx::testing::example<M>> examples() {
-    return {{made(2, 1, true, false), {{2, 1, 1, 2}}},
-            {made(3, 9, true, true), {{2, 1, 7, 3}}},
-            {made(2, 5, false, false), {{1, 1, 5, 2}}},
+    return {{made(2, M::bidirectional ? 1 : 6, true, false), {{2, 1, 1, 2}}},
+            {made(3, M::bidirectional ? 9 : 30, true, true), {{2, 1, 7, 3}}},
+            {made(2, M::bidirectional ? 5 : 18, false, false), {{1, 1, 5, 2}}},
             {made(4, 40, true, false), {{1, 1, 33, 4}}, false}};
   }
   static smx::testing::example<M> sized(index_t length) {
