@@ -21,6 +21,12 @@ TEST_CASE("stacks conform") {
   test::layer_conforms<smx::stack<smx::residual<smx::short_convolution<double>>, 3>>();
 }
 TEST_CASE("dropout that drops nothing conforms") { test::layer_conforms<smx::dropout<double>>(); }
+TEST_CASE("recomputed layers conform") {
+  test::layer_conforms<smx::recomputed<smx::residual<smx::short_convolution<double>>>>();
+}
+TEST_CASE("learned positions conform, behind a layer whose state has rows") {
+  test::layer_conforms<smx::sequential<smx::short_convolution<double>, smx::learned_positions<double>>>();
+}
 TEST_CASE("a block of a transformer conforms") {
   using block = smx::sequential<smx::residual<causal<double>>, smx::residual<smx::mlp<double>>>;
   test::layer_conforms<block>();

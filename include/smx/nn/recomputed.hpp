@@ -50,7 +50,9 @@ template <class Inner> struct recomputed {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
+    nn::check_weights(*this, w);
     nn::check_weight_gradients(*this, dw);
+    expects_extents("recomputed: x", a.x.ext, {-1, -1, -1, -1});
     nn::check_gradients("recomputed: dy", "recomputed: dx", dy, dx.x, a.x, output_extents(a));
     auto frame = be.scope();
     auto const t = inner.make_tape(be, a);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <smx/nn/dropout.hpp>
+#include <smx/nn/positions.hpp>
+#include <smx/nn/recomputed.hpp>
 #include <smx/nn/residual.hpp>
 #include <smx/nn/sequential.hpp>
 #include <smx/nn/stack.hpp>
@@ -18,7 +20,10 @@ template <class T> struct layer_case<smx::dropout<T>> {
   }
   static smx::testing::example<M> sized(index_t length) { return {{.rate = 0.5}, {{1, 1, length, 4}}}; }
   static bool sees(M const&, index_t row, index_t position) { return row == position; }
-  static grid<4> program(M const&, weight_grids<M> const&, grid<4> const& x) { return x; }
+  static grid<4> program(M const&, weight_grids<M> const&, grid<4> x) {
+    for (number& one : x.cells) one = one * one.of->leaf(1);  // the rounding of a product
+    return x;
+  }
 };
 
 template <class Inner, smx::norm_placement Place, class Norm>
@@ -114,6 +119,45 @@ template <class L, int MaxDepth> struct layer_case<smx::stack<L, MaxDepth>> {
   static grid<4> program(M const& m, weight_grids<M> const& w, grid<4> x) {
     for (index_t i = 0; i < m.depth; ++i) x = layer_case<L>::program(m.layer, w.layers[i], x);
     return x;
+  }
+};
+
+template <class Inner> struct layer_case<smx::recomputed<Inner>> {
+  using M = smx::recomputed<Inner>;
+  static std::vector<smx::testing::example<M>> examples() {
+    std::vector<smx::testing::example<M>> all;
+    for (auto const& e : layer_case<Inner>::examples()) all.push_back({{e.mixer}, e.inputs, e.small});
+    return all;
+  }
+  static smx::testing::example<M> sized(index_t length) {
+    auto const e = layer_case<Inner>::sized(length);
+    return {{e.mixer}, e.inputs};
+  }
+  static bool sees(M const& m, index_t row, index_t position) {
+    return layer_case<Inner>::sees(m.inner, row, position);
+  }
+  static grid<4> program(M const& m, weight_grids<M> const& w, grid<4> const& x) {
+    return layer_case<Inner>::program(m.inner, w, x);
+  }
+};
+
+template <class T> struct layer_case<smx::learned_positions<T>> {
+  using M = smx::learned_positions<T>;
+  static std::vector<smx::testing::example<M>> examples() {
+    return {{{.channels = 3, .max_length = 40}, {{2, 1, 1, 3}}},
+            {{.channels = 4, .max_length = 40, .offset = 2}, {{2, 2, 9, 4}}},
+            {{.channels = 5, .max_length = 40}, {{1, 1, 11, 5}}}};
+  }
+  static smx::testing::example<M> sized(index_t length) {
+    return {{.channels = 4, .max_length = length}, {{1, 1, length, 4}}};
+  }
+  static bool sees(M const&, index_t row, index_t position) { return row == position; }
+  static grid<4> program(M const& m, weight_grids<M> const& w, grid<4> const& x) {
+    grid<4> y(x.ext);
+    smx::loops::for_each_index(x.ext, [&](extents<4> const& i) {
+      y(i[0], i[1], i[2], i[3]) = x(i[0], i[1], i[2], i[3]) + w.table(i[2] + m.offset, i[3]);
+    });
+    return y;
   }
 };
 
