@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/catch.hpp"
-#include "tests/nn/backends.hpp"
+#include "tests/nn/layer_laws.hpp"
 #include "tests/nn/cases/rows.hpp"
 
 TEST_CASE("linear layers conform") {
