@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/catch.hpp"
-#include "tests/nn/layer_laws.hpp"
 #include "tests/nn/cases/composed.hpp"
 #include "tests/nn/cases/sequences.hpp"
+#include "tests/nn/layer_laws.hpp"
 
 namespace {
 template <class T> using causal = smx::self_attention<T, smx::causal_mask>;

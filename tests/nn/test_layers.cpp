@@ -11,9 +11,11 @@
 #include <smx/mixers/run.hpp>
 #include <smx/mixers/stream.hpp>
 #include <smx/nn.hpp>
+#include <smx/state_file.hpp>
 #include <smx/testing/numbers.hpp>
 
 #include "tests/catch.hpp"
+#include "tests/io/temporary_folder.hpp"
 
 namespace {
 
@@ -200,6 +202,49 @@ TEST_CASE("a stack's stream goes on in a copy of its state") {
   CHECK(copy.tokens() == 6);
   auto const got = values(y.cview()), want = values(whole.cview());
   for (std::size_t i = 0; i < got.size(); ++i) CHECK(got[i] == test::Approx(want[i]).margin(1e-12));
+}
+
+TEST_CASE("states of layers of layers go through files, and files that contradict themselves are refused") {
+  using model = stack<residual<m2_sequence_mixer<double>>, 4>;
+  reference_backend be;
+  model m;
+  m.depth = 3;
+  m.layer.norm.channels = m.layer.inner.channels = 4;
+  m.layer.inner.max_length = 8, m.layer.inner.width = 4;
+  auto w = initialize(be, m, 1);
+  for (index_t i = 0; i < m.depth; ++i) m.layer.inner.fill_tables(be, w.write().layers[i].inner);
+  auto const x = random({2, 1, 6, 4}, 2);
+  inputs_in<model, reference_backend> const like{x.cview()};
+  auto frame = be.scope();
+  auto s = m.make_state(be, w.read(), like, 6);
+  tensor<double, 4> y(x.extents()), z(x.extents());
+  auto const feed = [&](auto& state, tensor<double, 4>& to, index_t first, index_t count) {
+    m.prefill(be, w.read(), {slice(x.cview(), 2, first, count)}, state, slice(to.view(), 2, first, count));
+  };
+  feed(s, y, 0, 4);
+  test::temporary_folder const folder;
+  std::string const path = folder / "state";
+  save_state(path, m, s);
+  auto read = load_state(path, be, m, w.read(), like);
+  feed(s, y, 4, 2);
+  feed(read, z, 4, 2);
+  CHECK(values(slice(y.cview(), 2, 4, 2)) == values(slice(z.cview(), 2, 4, 2)));
+
+  auto const refused = [&](char const* why, auto const& change) {
+    auto bad = clone_state(be, s);
+    change(bad);
+    save_state(path, m, bad);
+    CHECK_THROWS_WITH(load_state(path, be, m, w.read(), like), test::contains(why));
+  };
+  refused("position", [](auto& one) { one.position = -1; });
+  refused("tokens of a part", [](auto& one) { one.layers[2].position = 1; });
+  refused("tokens of a part", [](auto& one) { one.layers[1].gates.position = 1; });
+  refused("capacity of a part", [](auto& one) { one.layers[1].main.capacity = 1 << 20; });
+  model deeper = m;
+  deeper.depth = 4;
+  auto const v = initialize(be, deeper, 1);
+  save_state(path, m, s);
+  CHECK_THROWS_WITH(load_state(path, be, deeper, v.read(), like), test::contains("depth"));
 }
 
 TEST_CASE("a call that a later part refuses leaves the state of the first") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/catch.hpp"
-#include "tests/nn/layer_laws.hpp"
 #include "tests/nn/cases/sequences.hpp"
+#include "tests/nn/layer_laws.hpp"
 
 TEST_CASE("short convolutions conform") {
   test::layer_conforms<smx::short_convolution<double>>();

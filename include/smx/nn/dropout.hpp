@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Dropout: y = x / (1 - rate), or 0 with probability `rate`. N. Srivastava et al., JMLR 2014.
 ///
-/// Which, is the hash of the entry's index and the seed, below a bound or not: 2 ns an entry on one thread,
+/// Which, is the hash of the entry's index and the seed, below a bound or not: 2.5 ns an entry on one thread,
 /// where ten rounds of random_stream take 30.
 #pragma once
 

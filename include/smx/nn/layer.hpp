@@ -151,6 +151,17 @@ template <class A> struct no_state {
   template <class F, class... S> static void for_each_counter(F&&, S&&...) {}
 };
 
+/// Throws unless counters (from a file) can be those of a part that was made like `like`, after `tokens`
+/// tokens of the whole.
+template <class S, class R> void expect_part_counters(S const& like, R const& read, index_t tokens) {
+  if constexpr (requires { read.tokens(); }) {
+    expects_value(read.capacity == like.capacity, "state: capacity of a part", "that of the whole",
+                  read.capacity);
+    if constexpr (requires { like.expect_counters(read); }) like.expect_counters(read);
+    expects_value(read.tokens() == tokens, "state: tokens of a part", "those of the whole", read.tokens());
+  }
+}
+
 namespace detail {
 template <class L, class A> struct part_state { using type = no_state<A>; };
 template <class L, class A>

@@ -40,8 +40,9 @@ template <class A, class T> struct m2_mixer_state {
   }
   index_t tokens() const { return position; }
   template <class S> void expect_counters(S const& read) const {
-    main.expect_counters(read.main);
-    if (read.residual.capacity > 0) residual.expect_counters(read.residual);
+    nn::expect_part_counters(gates, read.gates, read.position);
+    nn::expect_part_counters(main, read.main, read.position);
+    if (residual.capacity > 0) nn::expect_part_counters(residual, read.residual, read.position);
   }
 };
 

@@ -24,6 +24,12 @@ template <class A, class First, class Second> struct sequential_state {
     f("position", s.position...);
   }
   index_t tokens() const { return position; }
+  template <class S> void expect_counters(S const& read) const {
+    expects_value(read.position >= 0 && read.position <= capacity, "state: position",
+                  "no more than the capacity", read.position);
+    nn::expect_part_counters(first, read.first, read.position);
+    nn::expect_part_counters(second, read.second, read.position);
+  }
 };
 
 /// The weights' names get "first." and "second." in front. Causal where both are, with the weaker promise;

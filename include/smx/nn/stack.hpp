@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 
 #include <smx/nn/layer.hpp>
 #include <smx/nn/seed.hpp>
@@ -16,21 +17,33 @@ template <class A, class L, int MaxDepth> struct stack_state {
   index_t depth = 0, capacity = 0, position = 0;
 
   template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
-    index_t const n = std::max({s.depth...});
+    index_t const n = visited({s.depth...});
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_array(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                            s.layers[i]...);
   }
   template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
-    index_t const n = std::max({s.depth...});
+    f("depth", s.depth...);  // first: what reads counters learns here how many layers follow
+    index_t const n = visited({s.depth...});
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_counter(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                              s.layers[i]...);
-    f("depth", s.depth...);
     f("capacity", s.capacity...);
     f("position", s.position...);
   }
   index_t tokens() const { return position; }
+  template <class S> void expect_counters(S const& read) const {
+    expects_value(read.depth == depth, "state: depth", "that of the stack", read.depth);
+    expects_value(read.position >= 0 && read.position <= capacity, "state: position",
+                  "no more than the capacity", read.position);
+    for (index_t i = 0; i < depth; ++i) nn::expect_part_counters(layers[i], read.layers[i], read.position);
+  }
+
+ private:
+  /// A file may say any depth.
+  static index_t visited(std::initializer_list<index_t> depths) {
+    return std::clamp(std::max(depths), index_t{0}, index_t{MaxDepth});
+  }
 };
 
 /// Weights have the layers' names behind "0.", "1.", ... Shapes: x, y (B,H,L,D). It streams, and is causal,
