@@ -186,16 +186,16 @@ template <Compute T> struct short_convolution {
   void add_taps(B& be, weights<reads<B>> const& w, in<B, T, 2> by_tap, index_t first, in<B, T, 4> x,
                 out<B, T, 4> y) const {
     index_t const n = y.ext[2];
-    if (bias)
-      be.map(identity{}, y, nn::for_rows(w.bias, y.ext));
-    else
-      be.map(constant<T>{T(0)}, y);
+    if (!bias) be.map(constant<T>{T(0)}, y);
+    auto const so_far = [&](index_t k) {  // the first taps read the bias instead of y
+      return bias && k == first ? nn::for_rows(w.bias, y.ext) : as_input(y);
+    };
     auto const t = [&](index_t k) { return tap<B>(by_tap, k, y.ext); };
     auto const rows = [&](index_t k) { return slice(x, 2, k - first, n); };
     index_t k = first;
     for (; k + 3 <= taps; k += 3)
-      be.map(weighted_sum{}, y, as_input(y), t(k), rows(k), t(k + 1), rows(k + 1), t(k + 2), rows(k + 2));
-    for (; k < taps; ++k) be.map(weighted_sum{}, y, as_input(y), t(k), rows(k));
+      be.map(weighted_sum{}, y, so_far(k), t(k), rows(k), t(k + 1), rows(k + 1), t(k + 2), rows(k + 2));
+    for (; k < taps; ++k) be.map(weighted_sum{}, y, so_far(k), t(k), rows(k));
   }
 };
 
