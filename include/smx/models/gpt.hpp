@@ -90,6 +90,12 @@ template <class M> struct gpt {
     if (!tied) head().for_each_weight(nn::under("head.", f), w.head...);
   }
 
+  /// The tables of the mixers that have some, which `initialize` leaves at zero.
+  template <class B> void fill_tables(B& be, weights<writes<B>> const& w) const {
+    if constexpr (requires { mixer().fill_tables(be, w.blocks.layers[0].first.inner); })
+      for (index_t i = 0; i < blocks.depth; ++i) mixer().fill_tables(be, w.blocks.layers[i].first.inner);
+  }
+
   template <class B> tape<writes<B>> make_tape(B& be, in<B, index_t, 2> ids) const {
     tape<writes<B>> t;
     extents<4> const e = hidden_extents(ids.ext);
