@@ -3,8 +3,8 @@
 ///
 ///   (z, c, dt) = W_in x;  (x', B, C) = silu(short(c));  y = W_out norm(silu(z) ssd(x', dt, B, C))
 ///
-/// norm: root mean square over all inner channels. Cost: 2 D (2 I + 2 G N + H) + 2 D I flops a row and the
-/// scan; a stream keeps I N + 3 (I + 2 G N) numbers, whatever its length.
+/// norm: root mean square over the I / G inner channels of each group. Cost: 2 D (2 I + 2 G N + H) + 2 D I
+/// flops a row and the scan; a stream keeps I N + 3 (I + 2 G N) numbers, whatever its length.
 #pragma once
 
 #include <smx/mixers/ssd.hpp>
@@ -67,7 +67,7 @@ template <Compute T> struct ssd_layer {
   template <class A> struct tape {
     array<A, T, 4> p, c, s, y, n;  // W_in x; short(c), its silu; the gated scan and its norm
     typename ssd<T>::template tape<A> mix;
-    typename rms_norm<T>::template tape<A> norm;
+    array<A, T, 4> mean, scale;  // of the norm: (B,G,L,1)
   };
   template <class A> using state = ssd_layer_state<A, T>;
 
@@ -76,7 +76,8 @@ template <Compute T> struct ssd_layer {
   linear<T> in_map() const { return {channels, inner() + mixed() + heads, bias, deviation}; }
   linear<T> out_map() const { return {inner(), channels, bias, deviation}; }
   short_convolution<T> rows() const { return {mixed(), taps}; }
-  rms_norm<T> norm() const { return {inner(), eps}; }
+  /// Of one group.
+  rms_norm<T> norm() const { return {inner() / groups, eps}; }
   ssd<T> mixer() const {
     ssd<T> m = mix;
     m.heads = heads;
@@ -89,7 +90,7 @@ template <Compute T> struct ssd_layer {
     in_map().for_each_weight(nn::under("in.", f), w.in...);
     rows().for_each_weight(nn::under("short.", f), w.rows...);
     mixer().for_each_weight(nn::under("ssd.", f), w.mix...);
-    norm().for_each_weight(nn::under("norm.", f), w.norm...);
+    rms_norm<T>{inner(), eps}.for_each_weight(nn::under("norm.", f), w.norm...);
     out_map().for_each_weight(nn::under("out.", f), w.out...);
   }
   template <class F, class... X> static void for_each_input(F&& f, X&&... x) { f("x", x.x...); }
@@ -104,7 +105,7 @@ template <Compute T> struct ssd_layer {
     t.y = be.template scratch<T>(with_channels(a.x.ext, inner()));
     t.n = be.template scratch<T>(t.y.ext);
     t.mix = mixer().make_tape(be, parts<B>(as_input(t.p), as_input(t.s)));
-    t.norm = norm().make_tape(be, {as_input(t.y)});
+    t.mean = be.template scratch<T>(column(a.x.ext)), t.scale = be.template scratch<T>(column(a.x.ext));
     return t;
   }
 
@@ -127,7 +128,9 @@ template <Compute T> struct ssd_layer {
     auto const dn = be.template scratch<T>(t.n.ext), d_gated = be.template scratch<T>(t.y.ext);
     auto const ds = be.template scratch<T>(t.s.ext), dp = be.template scratch<T>(t.p.ext);
     out_map().backward(be, w.out, {as_input(t.n)}, {}, dy, dw.out, {dn});
-    norm().backward(be, w.norm, {as_input(t.y)}, t.norm, as_input(dn), dw.norm, {d_gated});
+    for (index_t g = 0; g < groups; ++g)
+      norm().backward(be, gain(w.norm, g), {as_input(of_group(t.y, g))}, norm_tape(t, g),
+                      as_input(of_group(dn, g)), gain(dw.norm, g), {of_group(d_gated, g)});
     inputs_out<ssd<T>, B> to;
     split(dp, ds, to);
     mixer().backward(be, w.mix, parts<B>(as_input(t.p), as_input(t.s)), t.mix,
@@ -195,6 +198,18 @@ template <Compute T> struct ssd_layer {
   template <class V> static auto by_head(V const& v, index_t n) {
     return swap_axes(split_axis(fix_axis(v, 1, 0), 2, n, v.ext[3] / n), 1, 2);
   }
+  extents<4> column(extents<4> const& x) const { return {x[0], groups, x[2], 1}; }
+  /// The inner channels of group g: of an array, of the norm's weight, of its tape.
+  template <class V> V of_group(V const& v, index_t g) const {
+    return slice(v, 3, g * (inner() / groups), inner() / groups);
+  }
+  template <class W> W gain(W w, index_t g) const {
+    w.weight = slice(w.weight, 0, g * (inner() / groups), inner() / groups);
+    return w;
+  }
+  template <class A> static typename rms_norm<T>::template tape<A> norm_tape(tape<A> const& t, index_t g) {
+    return {slice(t.mean, 1, g, 1), slice(t.scale, 1, g, 1)};
+  }
   /// The channels of W_in x that the short convolution takes.
   template <class V> V convolved(V const& p) const { return slice(p, 3, inner(), mixed()); }
   /// The inputs of the scan, or their gradients, as parts of p (W_in x) and s (x', B, C).
@@ -227,7 +242,10 @@ template <Compute T> struct ssd_layer {
     convolve(convolved(as_input(p)), c);
     be.map(silu{}, s, as_input(c));
     scan(parts<B>(as_input(p), as_input(s)), by_head(o, heads));
-    norm().forward(be, w.norm, {as_input(o)}, t.norm, n);
+    for (index_t g = 0; g < groups; ++g)
+      norm().forward(be, gain(w.norm, g), {as_input(of_group(o, g))},
+                     record ? norm_tape(t, g) : typename rms_norm<T>::template tape<writes<B>>{},
+                     of_group(n, g));
     out_map().forward(be, w.out, {as_input(n)}, {}, y);
   }
 };
