@@ -15,13 +15,13 @@ template <class A, class L, int MaxDepth> struct stack_state {
   index_t depth = 0, capacity = 0, position = 0;
 
   template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
-    index_t const n = std::min({s.depth...});
+    index_t const n = std::max({s.depth...});
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_array(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                            s.layers[i]...);
   }
   template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
-    index_t const n = std::min({s.depth...});
+    index_t const n = std::max({s.depth...});
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_counter(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                              s.layers[i]...);

@@ -64,7 +64,7 @@ TEST_CASE("every mixer learns what only a mixer can", "[program]") {
   for (std::string const mixer : {"m2", "causal-monarch", "attention", "ssd"}) {
     INFO(mixer);
     auto const o = run("train --text " + (folder / "text") + tiny + "--mixer " + mixer +
-                       " --steps 250 --rate 0.01 --tokens 30 --quiet");
+                       " --steps 600 --rate 0.003 --tokens 30 --quiet");
     INFO(o.out);
     REQUIRE(o.status == 0);
     CHECK(held_out(o.out) < 1.5);
