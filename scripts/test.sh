@@ -51,7 +51,7 @@ done
 # every mixer to the suite in both types on every backend. clang does so in float, on the CPU backend; what it leaves
 # out runs the same library code. A sanitizer says nothing about the sources or the
 # package files, and that a header compiles alone does not depend on the compiler.
-units="core;io;backend;backend/cpu;structured;mixers;conformance;goldens;fuzz;examples"
+units="core;io;backend;backend/cpu;structured;mixers;nn;models;examples/training;conformance;goldens;fuzz;examples"
 options_for() {
   case "$1" in
     release) echo "-DSMX_TEST_PARTS=all -DSMX_BENCH_FLAGS=-Og $cuda" ;;
