@@ -152,6 +152,7 @@ void eval(program_options& o) {
 
 int main(int argc, char** argv) {
   program_options o;
+  o.training.rate = 3e-3;
   CLI::App app("Language models around the sequence mixers of smx", "smx-gpt");
   app.require_subcommand(1);
   auto& to_train = *app.add_subcommand("train", "Train a model on text, then let it write");

@@ -15,7 +15,7 @@ using smx::index_t;
 /// What a model is made from; a checkpoint keeps it.
 struct model_config {
   std::string mixer = "m2";
-  index_t vocabulary = 256, channels = 192, depth = 4;
+  index_t vocabulary = 256, channels = 128, depth = 3;
   index_t length = 256;    ///< of the sequences that it is trained on
   index_t max_length = 0;  ///< positions that it has; 0: the length. ssd needs none
   index_t inner = 0;       ///< channels inside of the MLPs; 0: 4 times the channels
@@ -32,7 +32,7 @@ model_config read_model_config(nlohmann::json const& from, std::string const& fi
 struct program_options {
   model_config model;
   training_options training;
-  index_t batch = 8;
+  index_t batch = 4;
   std::vector<std::string> text;  ///< files; empty: the licence texts of Debian
   double held_out = 0.1;          ///< share of each file, its end
   std::string tokenizer;          ///< tokenizer.json; empty: bytes
