@@ -23,8 +23,8 @@ class image_batches {
   /// `shift`: images are moved by up to so many pixels along each axis; what comes in repeats the border.
   /// Throws precondition_error for a batch below 1 or above the number of members, or a shift that is
   /// negative or not below the image's sides.
-  image_batches(dataset const& d, std::vector<index_t> members, pixel_scale scale, index_t batch, index_t shift,
-                std::uint64_t seed);
+  image_batches(dataset const& d, std::vector<index_t> members, pixel_scale scale, index_t batch,
+                index_t shift, std::uint64_t seed);
 
   index_t batch() const { return batch_; }
   index_t epoch_steps() const { return static_cast<index_t>(members_.size()) / batch_; }

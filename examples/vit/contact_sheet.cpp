@@ -11,24 +11,24 @@ namespace smx_examples {
 
 namespace {
 
-constexpr std::uint8_t black[3] = {0, 0, 0}, white[3] = {255, 255, 255}, green[3] = {0, 120, 60},
-                       red[3] = {205, 20, 30}, grey[3] = {120, 120, 120};
+constexpr std::uint8_t black[3] = {0, 0, 0}, green[3] = {0, 120, 60}, red[3] = {205, 20, 30},
+                       grey[3] = {120, 120, 120};
 
 /// Five rows of three pixels each, as five octal digits from the top.
 struct glyph {
   char letter;
   char const* rows;
 };
-constexpr glyph font[] = {
-    {' ', "00000"}, {'0', "75557"}, {'1', "26227"}, {'2', "71747"}, {'3', "71317"}, {'4', "55711"},
-    {'5', "74717"}, {'6', "74757"}, {'7', "71122"}, {'8', "75757"}, {'9', "75717"}, {'A', "25755"},
-    {'B', "65656"}, {'C', "34443"}, {'D', "65556"}, {'E', "74647"}, {'F', "74644"}, {'G', "34553"},
-    {'H', "55755"}, {'I', "72227"}, {'J', "11152"}, {'K', "55655"}, {'L', "44447"}, {'M', "57755"},
-    {'N', "65555"}, {'O', "25552"}, {'P', "65644"}, {'Q', "25563"}, {'R', "65655"}, {'S', "34216"},
-    {'T', "72222"}, {'U', "55557"}, {'V', "55552"}, {'W', "55775"}, {'X', "55255"}, {'Y', "55222"},
-    {'Z', "71247"}, {'-', "00700"}, {'_', "00007"}, {'.', "00002"}, {',', "00024"}, {':', "02020"},
-    {'/', "11244"}, {'(', "24442"}, {')', "21112"}, {'!', "22202"}, {'+', "02720"}, {'=', "07070"},
-    {'%', "51245"}, {'?', "71202"}};
+constexpr glyph font[] = {{' ', "00000"}, {'0', "75557"}, {'1', "26227"}, {'2', "71747"}, {'3', "71317"},
+                          {'4', "55711"}, {'5', "74717"}, {'6', "74757"}, {'7', "71122"}, {'8', "75757"},
+                          {'9', "75717"}, {'A', "25755"}, {'B', "65656"}, {'C', "34443"}, {'D', "65556"},
+                          {'E', "74647"}, {'F', "74644"}, {'G', "34553"}, {'H', "55755"}, {'I', "72227"},
+                          {'J', "11152"}, {'K', "55655"}, {'L', "44447"}, {'M', "57755"}, {'N', "65555"},
+                          {'O', "25552"}, {'P', "65644"}, {'Q', "25563"}, {'R', "65655"}, {'S', "34216"},
+                          {'T', "72222"}, {'U', "55557"}, {'V', "55552"}, {'W', "55775"}, {'X', "55255"},
+                          {'Y', "55222"}, {'Z', "71247"}, {'-', "00700"}, {'_', "00007"}, {'.', "00002"},
+                          {',', "00024"}, {':', "02020"}, {'/', "11244"}, {'(', "24442"}, {')', "21112"},
+                          {'!', "22202"}, {'+', "02720"}, {'=', "07070"}, {'%', "51245"}, {'?', "71202"}};
 
 char const* rows_of(char c) {
   char const upper = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -51,7 +51,8 @@ void draw_text(image& on, index_t y, index_t x, std::string const& text, index_t
     char const* const rows = rows_of(c);
     for (int i = 0; i < 5; ++i)
       for (int j = 0; j < 3; ++j)
-        if (((rows[i] - '0') >> (2 - j) & 1) != 0) fill(on, y + i * scale, x + j * scale, scale, scale, colour);
+        if (((rows[i] - '0') >> (2 - j) & 1) != 0)
+          fill(on, y + i * scale, x + j * scale, scale, scale, colour);
     x += 4 * scale;
   }
 }
@@ -63,17 +64,16 @@ image contact_sheet(dataset const& d, std::vector<index_t> const& members,
   auto const wrong = [&](std::size_t n) { return label(n) >= 0 && label(n) != predictions[n].label; };
   std::vector<std::size_t> order(members.size());
   for (std::size_t n = 0; n < order.size(); ++n) order[n] = n;
-  auto const mistakes =
-      std::stable_partition(order.begin(), order.end(), wrong) - order.begin();
+  auto const mistakes = std::stable_partition(order.begin(), order.end(), wrong) - order.begin();
   auto const shown = std::min(most, static_cast<index_t>(order.size()));
 
   constexpr index_t text = 2, frame = 3, gap = 5, line = 6 * text;
   index_t const scale = std::max<index_t>(1, 48 / std::max(d.height, d.width));
   index_t const tile_width = std::max<index_t>(scale * d.width, 48) + 2 * frame + gap,
                 tile_height = scale * d.height + 2 * frame + gap + 2 * line;
-  auto const columns = std::max<index_t>(
-      8, static_cast<index_t>(std::ceil(std::sqrt(static_cast<double>(shown * tile_height) /
-                                                  static_cast<double>(tile_width)))));
+  auto const columns =
+      std::max<index_t>(8, static_cast<index_t>(std::ceil(std::sqrt(static_cast<double>(shown * tile_height) /
+                                                                    static_cast<double>(tile_width)))));
   index_t const head = line + 2 * gap, rows = (shown + columns - 1) / columns;
   image sheet;
   sheet.channels = 3;

@@ -31,9 +31,7 @@ std::vector<fs::path> entries(std::string const& folder) {
   return found;
 }
 
-std::string print_size(image const& i) {
-  return std::to_string(i.width) + "x" + std::to_string(i.height);
-}
+std::string print_size(image const& i) { return std::to_string(i.width) + "x" + std::to_string(i.height); }
 
 /// Collects pictures; grey ones become coloured where there is a coloured one.
 class collector {
@@ -41,8 +39,8 @@ class collector {
   void add(std::string const& path, index_t label) {
     image one = read_image(path);
     if (!images_.empty() && (one.height != images_[0].height || one.width != images_[0].width))
-      throw file_error(path, "expected " + print_size(images_[0]) + " pixels as " + d_.names[0] + " has, got " +
-                                 print_size(one));
+      throw file_error(path, "expected " + print_size(images_[0]) + " pixels as " + d_.names[0] +
+                                 " has, got " + print_size(one));
     d_.labels.push_back(label);
     d_.names.push_back(path);
     images_.push_back(std::move(one));
@@ -93,6 +91,13 @@ dataset read_image_folders(std::string const& folder, std::vector<std::string> c
   return all.finish();
 }
 
+bool has_class_folders(std::string const& folder) {
+  std::error_code failed;
+  if (!fs::is_directory(folder, failed)) return false;
+  std::vector<fs::path> const all = entries(folder);
+  return std::any_of(all.begin(), all.end(), [](fs::path const& one) { return fs::is_directory(one); });
+}
+
 dataset read_unlabelled(std::string const& path) {
   collector all;
   std::error_code failed;
@@ -111,8 +116,9 @@ dataset read_npy_images(std::string const& images, std::string const& labels) {
   auto const is_depth = [](index_t n) { return n == 1 || n == 3; };
   bool const last = shape.size() == 4 && !is_depth(shape[1]) && is_depth(shape[3]);
   if (file.size() == 0 || !(shape.size() == 3 || (shape.size() == 4 && (last || is_depth(shape[1])))))
-    throw file_error(images, "expected images of extents (N,Y,X), (N,C,Y,X) or (N,Y,X,C) with C = 1 or 3, got " +
-                                 smx::detail::print_shape(shape));
+    throw file_error(images,
+                     "expected images of extents (N,Y,X), (N,C,Y,X) or (N,Y,X,C) with C = 1 or 3, got " +
+                         smx::detail::print_shape(shape));
   dataset d;
   index_t const count = shape[0];
   d.channels = shape.size() == 3 ? 1 : last ? shape[3] : shape[1];
@@ -162,7 +168,8 @@ std::pair<std::vector<index_t>, std::vector<index_t>> split(dataset const& d, do
   for (auto& [label, members] : by_class) {
     shuffle(members, seed, static_cast<std::uint64_t>(label));
     auto const out = static_cast<std::size_t>(held_out * static_cast<double>(members.size()) + 0.5);
-    parts.second.insert(parts.second.end(), members.begin(), members.begin() + static_cast<std::ptrdiff_t>(out));
+    parts.second.insert(parts.second.end(), members.begin(),
+                        members.begin() + static_cast<std::ptrdiff_t>(out));
     parts.first.insert(parts.first.end(), members.begin() + static_cast<std::ptrdiff_t>(out), members.end());
   }
   std::sort(parts.first.begin(), parts.first.end());

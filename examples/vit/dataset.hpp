@@ -27,17 +27,20 @@ struct dataset {
 };
 
 /// A folder with one folder for each class, whose files are all pictures of one size; hidden files are left
-/// out, classes are in the order of their names. `classes`: the names that a model knows, in its order; empty:
-/// all of the folder. Throws smx::file_error for an empty folder, a file that is no picture, another size
-/// (both files are named), and a class that the model does not know.
+/// out, classes are in the order of their names. `classes`: the names that a model knows, in its order;
+/// empty: all of the folder. Throws smx::file_error for an empty folder, a file that is no picture, another
+/// size (both files are named), and a class that the model does not know.
 dataset read_image_folders(std::string const& folder, std::vector<std::string> const& classes = {});
+
+/// Whether there is a folder in this folder.
+bool has_class_folders(std::string const& folder);
 
 /// Pictures without labels: a file, or all files of a folder.
 dataset read_unlabelled(std::string const& path);
 
 /// Arrays: images (N,Y,X), (N,C,Y,X) or (N,Y,X,C) with C = 1 or 3; labels (N), integers from 0, or no file.
-/// Throws smx::file_error for other shapes and types, numbers that are not finite, labels that are not as many
-/// as the images, or negative.
+/// Throws smx::file_error for other shapes and types, numbers that are not finite, labels that are not as
+/// many as the images, or negative.
 dataset read_npy_images(std::string const& images, std::string const& labels);
 
 /// Throws smx::file_error, which names `source`, for the first label that is no class of 0 .. classes - 1.

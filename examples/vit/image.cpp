@@ -21,7 +21,6 @@ using smx::index_t;
 namespace {
 
 constexpr index_t most_pixels = index_t{1} << 26;
-constexpr char no_png[] = "PNG needs a program that was built with libpng (Debian: libpng-dev); use PGM or PPM";
 
 std::string extension(std::string const& path) {
   std::size_t const dot = path.rfind('.');
@@ -48,8 +47,8 @@ class pnm_text {
     for (; at_ < text_.size() && std::isdigit(static_cast<unsigned char>(text_[at_])) != 0; ++at_)
       value = std::min<index_t>(value * 10 + (text_[at_] - '0'), most + 1);
     if (at_ == first || value > most)
-      throw file_error(path_, "byte " + std::to_string(first) + ": expected a number up to " +
-                                  std::to_string(most));
+      throw file_error(path_,
+                       "byte " + std::to_string(first) + ": expected a number up to " + std::to_string(most));
     return value;
   }
   /// What follows the one blank behind the header.
@@ -143,6 +142,9 @@ std::string encode_png(std::string const& path, image const& from) {
 }
 
 #else
+
+constexpr char no_png[] =
+    "PNG needs a program that was built with libpng (Debian: libpng-dev); use PGM or PPM";
 
 image read_png(std::string const& path, std::span<std::byte const>) { throw file_error(path, no_png); }
 std::string encode_png(std::string const& path, image const&) { throw file_error(path, no_png); }

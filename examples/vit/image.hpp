@@ -15,9 +15,7 @@ struct image {
   smx::index_t channels = 1, height = 0, width = 0;
   std::vector<std::uint8_t> pixels;  // (height,width,channels)
 
-  std::uint8_t* at(smx::index_t y, smx::index_t x) {
-    return pixels.data() + (y * width + x) * channels;
-  }
+  std::uint8_t* at(smx::index_t y, smx::index_t x) { return pixels.data() + (y * width + x) * channels; }
   std::uint8_t const* at(smx::index_t y, smx::index_t x) const {
     return pixels.data() + (y * width + x) * channels;
   }

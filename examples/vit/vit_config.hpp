@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What a model of smx-vit is: sizes, mixer, how pixels are scaled, names of classes; and where that is
-/// written down: in the config of a checkpoint, or in the config.json of a published ViT.
+/// \file  What a model of smx-vit is: sizes, mixer, how pixels are scaled, names of classes; and where that
+/// is written down: in the config of a checkpoint, or in the config.json of a published ViT.
 #pragma once
 
 #include <string>
@@ -31,8 +31,8 @@ nlohmann::json to_json(vit_config const& c);
 struct vit_source {
   vit_config config;
   std::string weights;
-  bool published = false;      ///< whether the tensors have the names of published checkpoints
-  nlohmann::json run;          ///< the whole config of the run that made it; empty for a published one
+  bool published = false;  ///< whether the tensors have the names of published checkpoints
+  nlohmann::json run;      ///< the whole config of the run that made it; null for a published one
 };
 
 /// `path`: a checkpoint of smx-vit, or a folder with the config.json and model.safetensors of a published ViT

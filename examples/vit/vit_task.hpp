@@ -109,8 +109,8 @@ template <class Block> class vit_task {
     auto const dx = be.template scratch<float>(x.ext);
     m_.forward(be, w, in, tape, y);
     smx::out<B, float, 2> const logits(y.ptr, {batch, classes});
-    loss_.forward_backward(be, smx::in<B, float, 1>{}, as_input(logits), labels, 1, smx::out<B, float, 1>{}, loss,
-                           logits);
+    loss_.forward_backward(be, smx::in<B, float, 1>{}, as_input(logits), labels, 1, smx::out<B, float, 1>{},
+                           loss, logits);
     m_.backward(be, w, in, tape, as_input(y), dw, {dx});
   }
 
