@@ -5,7 +5,7 @@
 # The package is downloaded with pip and read; nothing is installed.
 #
 # Usage: scripts/fetch_digits.sh [--out DIR]
-#   --out DIR   where the files go (default: .cache/digits); files that are there and whole are kept
+#   --out DIR   where the files go (default: build/data/digits); files that are there and whole are kept
 # Exit status: 0; 1 when something failed, 2 wrong use, 77 when there is no network.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -16,7 +16,7 @@ wrong_use() {
   exit 2
 }
 
-out="$smx_root/.cache/digits"
+out="$smx_root/build/data/digits"
 while [ "$#" -gt 0 ]; do
   case "$1" in
     --out)
@@ -47,7 +47,7 @@ if ! "${pip[@]}" --version >/dev/null 2>&1; then
   pip=("$work/venv/bin/python" -m pip)
 fi
 smx_say "downloading the package scikit-learn (about 10 MB)"
-if ! "${pip[@]}" --disable-pip-version-check --retries 2 --timeout 30 download --quiet --no-deps --only-binary :all: \
+if ! "${pip[@]}" --disable-pip-version-check --no-input --retries 2 --timeout 30 download --quiet --no-deps --only-binary :all: \
   --dest "$work" scikit-learn >"$work/log" 2>&1; then
   tail -n 5 "$work/log" >&2
   if grep -qiE 'connection|resolution|unreachable|timed out|proxy' "$work/log"; then
