@@ -68,7 +68,6 @@ void train_command(program_options& o) {
   smx::expects(!members.empty() && !held_out.empty(),
                "--held-out: expected a share that leaves images on both sides");
   complete_config(o, d, members);
-  if (o.training.steps == 0 && o.training.minutes == 0) o.training.minutes = 2.5;
   find_mixer(o.model.mixer).train(o, d, members, held_out);
 }
 

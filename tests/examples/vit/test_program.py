@@ -105,7 +105,7 @@ class Program(unittest.TestCase):
 
     def test_resuming_needs_the_same_config(self):
         half = str(self.at / "half")
-        words = ["train", *self.arrays, *SMALL, "--checkpoint", half, "--steps", "4"]
+        words = ["train", *self.arrays, *SMALL, "--checkpoint", half, "--steps", "8"]
         self.assertEqual(self.run_program(*words)[0], 0)
         self.assertEqual(self.run_program(*words, "--resume")[0], 0)
         self.refused(*words, "--resume", "--channels", "16", "--shift", "0",
