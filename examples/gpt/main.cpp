@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  smx-gpt: trains language models around the sequence mixers of smx, and writes with them.
+#include <filesystem>
+
 #include <CLI/CLI.hpp>
 
+#include <examples/gpt/gpt2.hpp>
 #include <examples/gpt/runner.hpp>
 
 namespace {
@@ -110,18 +113,37 @@ void train(program_options& o) {
   o.model.vocabulary = c.vocabulary();
   find_mixer(o.model.mixer).train(o, c, read_texts(o.text, o.held_out, c));
 }
+bool is_folder(program_options const& o) {
+  std::error_code none;
+  return std::filesystem::is_directory(o.checkpoint, none);
+}
 void generate(program_options& o) {
+  if (is_folder(o)) {
+    auto const sizes = take_gpt2(o);
+    codec const c(o.tokenizer);
+    expects_vocabulary(o, c);
+    return generate_gpt2(o, sizes, c);
+  }
   take_config(o);
   codec const c(o.tokenizer);
   expects_vocabulary(o, c);
   find_mixer(o.model.mixer).generate(o, c);
 }
 void eval(program_options& o) {
-  take_config(o);
+  smx::gpt2_sizes sizes;
+  bool const folder = is_folder(o);
+  if (folder) {
+    smx::expects(!o.text.empty(), "text: expected the files to evaluate a GPT-2 on, got none");
+    sizes = take_gpt2(o);
+    o.held_out = 0;
+  } else {
+    take_config(o);
+  }
   codec const c(o.tokenizer);
   expects_vocabulary(o, c);
   text_data data = read_texts(o.text, o.held_out, c);
   if (o.held_out == 0) data.held_out = data.train, data.held_out_bytes = data.train_bytes;
+  if (folder) return eval_gpt2(o, sizes, data);
   find_mixer(o.model.mixer).eval(o, c, data);
 }
 
@@ -138,10 +160,12 @@ int main(int argc, char** argv) {
   add_train(to_train, o);
   add_writing(to_train, o);
   add_writing(to_write, o);
-  to_write.add_option("--model", o.checkpoint, "Checkpoint of smx-gpt train")->required();
+  to_write.add_option("--model", o.checkpoint, "Checkpoint of smx-gpt train, or a folder with a GPT-2")
+      ->required();
   to_write.add_option("--seed", o.seed, "Of the choice of tokens")->capture_default_str();
   to_write.add_flag("--plain", o.plain, "The text alone, without times");
-  to_eval.add_option("--model", o.checkpoint, "Checkpoint of smx-gpt train")->required();
+  to_eval.add_option("--model", o.checkpoint, "Checkpoint of smx-gpt train, or a folder with a GPT-2")
+      ->required();
   to_eval.add_option("--text", o.text, "Files of text; without: what training held out");
   to_eval.add_option("--length", o.lengths,
                      "Lengths of the windows; without: the trained one and longer ones");
