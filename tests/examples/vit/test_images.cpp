@@ -60,7 +60,8 @@ TEST_CASE("what is no picture is refused with a reason", "[vit]") {
   if (!has_png()) return;
   write_image(folder / "x.png", checks(3));
   std::string const png = test::read_file(folder / "x.png");
-  for (std::size_t n = 8; n < png.size(); n += 7) {
+  // The last 12 bytes say that it ends; libpng does without them where all pixels are there.
+  for (std::size_t n = 8; n < png.size() - 12; n += 7) {
     INFO("cut to " << n << " bytes");
     test::write_file(folder / "x", png.substr(0, n));
     CHECK_THROWS_AS(read_image(folder / "x"), smx::file_error);
