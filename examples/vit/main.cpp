@@ -14,7 +14,7 @@ void add_data(CLI::App& app, program_options& o) {
   app.add_option("--data", o.data, "Folder of images (PNG, PGM, PPM), one folder for each class");
   app.add_option("--images", o.images, "Instead: array of images, .npy: (N,Y,X), (N,C,Y,X) or (N,Y,X,C)");
   app.add_option("--labels", o.labels, "Array of the labels of --images, .npy: (N), integers from 0");
-  app.add_option("--threads", o.threads, "Threads; 0: all cores")
+  app.add_option("--threads", o.threads, "Threads; 0: all cores, or one for steps below 2 GFLOP")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
 }

@@ -38,13 +38,18 @@ inline index_t count_right(dataset const& d, std::vector<index_t> const& members
   return right;
 }
 
+/// Threads for work of so many flops at a time: steps of a small model are hundreds of short passes, which
+/// two threads hardly shorten, and which wait for each other where other programs run.
+inline int threads_for(int asked, double flops) { return asked == 0 && flops < 2e9 ? 1 : asked; }
+
 }  // namespace detail
 
 template <class Block>
 void train_model(program_options const& o, dataset const& d, std::vector<index_t> const& members,
                  std::vector<index_t> const& held_out) {
   auto const m = smx::make_vit<Block>(o.model.sizes);
-  smx::cpu be(o.threads);
+  smx::extents<4> const images{o.batch, d.channels, d.height, d.width};
+  smx::cpu be(detail::threads_for(o.threads, smx::plan(m, images).training.flops));
   vit_task<Block> task(m, d, image_batches(d, members, o.model.scale, o.batch, o.shift, o.training.seed),
                        held_out, o.model.scale, o.smoothing);
   training_options t = o.training;
@@ -81,9 +86,9 @@ template <class Block>
 std::vector<prediction> classify_members(program_options const& o, vit_source const& from, dataset const& d,
                                          std::vector<index_t> const& members) {
   auto const m = smx::make_vit<Block>(from.config.sizes);
-  smx::cpu be(o.threads);
-  expects_memory("smx-vit",
-                 smx::plan(be, m, smx::extents<4>{o.batch, d.channels, d.height, d.width}).forward.workspace);
+  smx::extents<4> const images{o.batch, d.channels, d.height, d.width};
+  smx::cpu be(detail::threads_for(o.threads, smx::plan(m, images).forward.flops));
+  expects_memory("smx-vit", smx::plan(be, m, images).forward.workspace);
   host_parameters<smx::vit<Block>> w(be, m);
   if (from.published) {
     if constexpr (requires { m.first.blocks.layer.first.inner.heads; }) {
