@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include <examples/vit/batches.hpp>
@@ -86,12 +87,32 @@ template <class Block> class vit_task {
     return sum / static_cast<double>(predictions_.size());
   }
   template <class P> void plan_held_out(P& planner, smx::weights_in<model, P> const& w) {
-    extents_ = images(std::min(batches_.batch(), static_cast<index_t>(held_out_.size())));
+    smx::extents<4> const e = images(std::min(batches_.batch(), static_cast<index_t>(held_out_.size())));
     auto frame = planner.scope();
-    m_.forward(planner, w, {{nullptr, extents_}}, {}, {nullptr, {extents_[0], 1, 1, m_.second.classes}});
+    m_.forward(planner, w, {{nullptr, e}}, {}, {nullptr, {e[0], 1, 1, m_.second.classes}});
   }
 
-  std::vector<index_t> const& held_out_members() const { return held_out_; }
+  /// The part of the model whose output, for the images of this step, is the first that is not finite.
+  template <class B> std::string first_non_finite(B& be, smx::weights_in<model, B> const& w, index_t step) {
+    batches_.fill(step, x_.data(), labels_.data());
+    auto frame = be.scope();
+    smx::inputs_in<model, B> const in{x_.cview()};
+    auto const tape = m_.make_tape(be, in);
+    auto const y = be.template scratch<float>(m_.output_extents(in));
+    m_.forward(be, w, in, tape, y);
+    be.synchronize();
+    auto const finite = [](auto const& v) {
+      return std::all_of(v.ptr, v.ptr + v.size(), [](float one) { return std::isfinite(one); });
+    };
+    auto const& encoder = tape.first;
+    if (!finite(x_.cview())) return "the images";
+    if (!finite(encoder.tokens)) return "the embedding of the patches";
+    index_t const depth = m_.first.blocks.depth;
+    for (index_t i = 0; i < depth; ++i)
+      if (!finite(i + 1 < depth ? encoder.blocks.h[i + 1] : encoder.h)) return "block " + std::to_string(i);
+    return !finite(tape.h) ? "the last norm" : !finite(y) ? "the classifier" : "";
+  }
+
   /// Of the held-out images, when they were last asked.
   std::vector<prediction> const& predictions() const { return predictions_; }
 
@@ -122,7 +143,6 @@ template <class Block> class vit_task {
   smx::cross_entropy<float> loss_;
   smx::tensor<float, 4> x_;
   smx::tensor<index_t, 1> labels_;
-  smx::extents<4> extents_{};
   std::vector<prediction> predictions_;
 };
 

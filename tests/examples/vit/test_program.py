@@ -19,7 +19,8 @@ import unittest
 PROGRAM = sys.argv.pop(1)
 ROOT = pathlib.Path(sys.argv.pop(1))
 CLASSES = ["bars", "rings", "rows"]
-SMALL = ["--channels", "32", "--depth", "1", "--batch", "32", "--warmup", "5", "--rate", "0.005", "--quiet"]
+SMALL = ["--channels", "32", "--depth", "1", "--batch", "32", "--warmup", "5", "--quiet"]
+RATE = ["--rate", "0.005"]
 
 
 def picture(label, source):
@@ -70,7 +71,7 @@ class Program(unittest.TestCase):
         cls.arrays = ["--images", str(cls.at / "images.npy"), "--labels", str(cls.at / "labels.npy")]
         cls.folders = ["--data", str(cls.at / "folders")]
         cls.model = str(cls.at / "model")
-        cls.trained = cls.run_program("train", *cls.arrays, *SMALL, "--steps", "60", "--checkpoint", cls.model)
+        cls.trained = cls.run_program("train", *cls.arrays, *SMALL, *RATE, "--steps", "60", "--checkpoint", cls.model)
 
     @classmethod
     def tearDownClass(cls):
@@ -95,7 +96,7 @@ class Program(unittest.TestCase):
     def test_both_mixers_learn(self):
         # a model that guesses has 33 %
         self.assertGreater(self.accuracy(self.trained), 90)
-        softmax = self.run_program("train", *self.arrays, *SMALL, "--steps", "100", "--mixer", "softmax")
+        softmax = self.run_program("train", *self.arrays, *SMALL, *RATE, "--steps", "100", "--mixer", "softmax")
         self.assertGreater(self.accuracy(softmax), 80)
 
     def test_eval_says_what_training_said(self):
@@ -105,7 +106,7 @@ class Program(unittest.TestCase):
 
     def test_resuming_needs_the_same_config(self):
         half = str(self.at / "half")
-        words = ["train", *self.arrays, *SMALL, "--checkpoint", half, "--steps", "8"]
+        words = ["train", *self.arrays, *SMALL, *RATE, "--checkpoint", half, "--steps", "8"]
         self.assertEqual(self.run_program(*words)[0], 0)
         self.assertEqual(self.run_program(*words, "--resume")[0], 0)
         self.refused(*words, "--resume", "--channels", "16", "--shift", "0",
@@ -120,7 +121,7 @@ class Program(unittest.TestCase):
 
     def test_folders_are_learnt_and_a_sheet_shows_the_mistakes(self):
         model, sheet = str(self.at / "of_folders"), self.at / "sheet.ppm"
-        trained = self.run_program("train", *self.folders, *SMALL, "--steps", "60", "--checkpoint", model)
+        trained = self.run_program("train", *self.folders, *SMALL, *RATE, "--steps", "60", "--checkpoint", model)
         self.assertGreater(self.accuracy(trained), 75)
         code, out, err = self.run_program("predict", *self.folders, "--model", model, "--sheet", str(sheet))
         self.assertEqual(code, 0, err)
@@ -162,6 +163,10 @@ class Program(unittest.TestCase):
                  (self.published(model_type="bert"), ["expected vit, got bert"])]
         for (folder, _, _), says in cases:
             self.refused("predict", "--images", str(folder / "x.npy"), "--model", str(folder), says=says)
+
+    def test_a_loss_that_is_not_finite_stops_the_run(self):
+        self.refused("train", *self.arrays, *SMALL, "--rate", "1e30", "--clip", "0", "--steps", "20",
+                     says=["step ", "it first appeared in "])
 
     def test_bad_images_are_refused(self):
         bad = self.at / "bad"
