@@ -72,6 +72,9 @@ function(smx_need_utf8proc)  # [OPTIONAL]
   if(TARGET utf8proc::utf8proc)
     return()
   endif()
+  set(CMAKE_POLICY_DEFAULT_CMP0077 NEW)  # it asks for a CMake so old that these would not count
+  set(UTF8PROC_INSTALL OFF)
+  set(UTF8PROC_ENABLE_TESTING OFF)
   smx_need(utf8proc utf8proc utf8proc "" https://github.com/JuliaStrings/utf8proc.git v2.10.0 ${ARGN} SYSTEM utf8proc)
   if(TARGET utf8proc AND NOT TARGET utf8proc::utf8proc)
     add_library(utf8proc::utf8proc ALIAS utf8proc)

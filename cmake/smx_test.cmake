@@ -1,4 +1,5 @@
-# smx_test(NAME SOURCES ... [LINK ...] [ISA ...] [TIMEOUT seconds]): a Catch2 executable test_NAME, the ctest NAME.
+# smx_test(NAME SOURCES ... [LINK ...] [ISA ...] [PRECOMPILE header...] [TIMEOUT seconds]): a Catch2 executable test_NAME,
+# the ctest NAME. Headers that all of many sources include are worth precompiling: Catch2 and Eigen take seconds.
 #
 # Each ISA (avx2, avx512) adds an executable test_NAME_ISA and a ctest NAME.ISA from the same sources, where the
 # compiler knows the flags. At run time it is skipped, with the reason, on a CPU that lacks them.
@@ -15,24 +16,26 @@ foreach(isa avx2 avx512)
 endforeach()
 
 function(smx_test_executable target)
-  cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(A "" "" "SOURCES;LINK;PRECOMPILE" ${ARGN})
   add_executable(${target} ${A_SOURCES} "${PROJECT_SOURCE_DIR}/tests/sanitizer_options.cpp")
+  set_source_files_properties("${PROJECT_SOURCE_DIR}/tests/sanitizer_options.cpp" PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  target_precompile_headers(${target} PRIVATE ${A_PRECOMPILE})
   target_link_libraries(${target} PRIVATE ${A_LINK} Catch2::Catch2WithMain)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(${target} PRIVATE TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
 endfunction()
 
 function(smx_test name)
-  cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LINK;ISA" ${ARGN})
+  cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LINK;ISA;PRECOMPILE" ${ARGN})
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 600)
   endif()
-  smx_test_executable(test_${name} SOURCES ${A_SOURCES} LINK ${A_LINK})
+  smx_test_executable(test_${name} SOURCES ${A_SOURCES} LINK ${A_LINK} PRECOMPILE ${A_PRECOMPILE})
   add_test(NAME ${SMX_TEST_PREFIX}${name} COMMAND test_${name})
   set_tests_properties(${SMX_TEST_PREFIX}${name} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS unit)
   foreach(isa IN LISTS A_ISA)
     if(SMX_COMPILER_HAS_${isa})
-      smx_test_executable(test_${name}_${isa} SOURCES ${A_SOURCES} LINK ${A_LINK})
+      smx_test_executable(test_${name}_${isa} SOURCES ${A_SOURCES} LINK ${A_LINK} PRECOMPILE ${A_PRECOMPILE})
       target_compile_options(test_${name}_${isa} PRIVATE ${smx_isa_flags_${isa}})
       set(test ${SMX_TEST_PREFIX}${name}.${isa})
       add_test(NAME ${test}

@@ -51,17 +51,19 @@ done
 # every mixer to the suite in both types on every backend. clang does so in float, on the CPU backend; what it leaves
 # out runs the same library code. A sanitizer says nothing about the sources or the
 # package files, and that a header compiles alone does not depend on the compiler.
-units="core;io;backend;backend/cpu;structured;mixers;conformance;goldens;fuzz;examples"
+units="core;io;backend;backend/cpu;structured;mixers;nn;models;examples;examples/training;conformance;goldens;fuzz"
 options_for() {
   case "$1" in
-    release) echo "-DSMX_TEST_PARTS=all -DSMX_BENCH_FLAGS=-Og $cuda" ;;
+    release) echo "-DSMX_TEST_PARTS=all -DSMX_BENCH_FLAGS=-Og -DSMX_EXAMPLE_FLAGS=-Og $cuda" ;;
     clang) echo "-DSMX_TEST_PARTS=core;io;backend;backend/cpu;structured;conformance;fuzz;all_headers;compile_fail $native -DSMX_TEST_CONFORMANCE=float -DSMX_BUILD_FUZZERS=ON -DSMX_BUILD_BENCH=OFF -DSMX_BUILD_EXAMPLES=OFF" ;;
     asan-ubsan) echo "-DSMX_TEST_PARTS=io;backend/cpu;fuzz -DSMX_BUILD_EXAMPLES=OFF -DSMX_BUILD_BENCH=OFF $native" ;;
     tsan) echo "-DSMX_TEST_PARTS=backend -DSMX_BUILD_EXAMPLES=OFF -DSMX_BUILD_BENCH=OFF $native" ;;
   esac
 }
-# Where nvcc is: one architecture, and not the CUDA benchmarks, which scripts/gpu.sh builds where they can run.
+# Where nvcc is: one architecture, and not the CUDA benchmarks, which scripts/gpu.sh builds where they can run. Without
+# a GPU the tests only have to compile and link.
 cuda="-DCMAKE_CUDA_ARCHITECTURES=90a -DSMX_BENCH_PARTS=cpu"
+[ -e /dev/nvidiactl ] || cuda="$cuda -DSMX_CUDA_OPTIMIZE=OFF"
 native="-DSMX_ARCH_FLAGS=-march=native -DSMX_TEST_ISA="
 if [ "$quick" = yes ]; then
   presets=(release)

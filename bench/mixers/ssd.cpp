@@ -58,10 +58,8 @@ void bench::add_ssd(std::vector<row>& rows, int threads) {
     index_t const dim = heads * head_dim;
     add_rows(rows, "ssd", "heads-24", length, dim, job<smx::ssd<float>>{{.heads = heads}, {x, dt, key, key}},
              threads);
-    if (threads == 1) {
-      add_token_scan(rows, "state-rows", length, scan_layout::rows);
-      add_token_scan(rows, "ggml-order", length, scan_layout::columns);
-    }
+    add_token_scan(rows, "state-rows", length, scan_layout::rows);
+    add_token_scan(rows, "ggml-order", length, scan_layout::columns);
     if (length > curve_lengths().back()) continue;
     add_rows(rows, "nc_ssd", "heads-24", length, dim,
              job<smx::nc_ssd<float>>{{.heads = heads}, {x, dt, key, key}}, threads);

@@ -37,8 +37,8 @@ inline auto backends() {
       backend{"reference", [](Workspace auto... ws) { return reference_backend(std::move(ws)...); }},
       backend{"cpu, serial", [](Workspace auto... ws) { return cpu_backend<serial_pool>(std::move(ws)...); }},
       backend{"cpu, 2 threads", [](int threads = 2) { return cpu(threads); }},
-      backend{"cpu, 3 threads", [] { return cpu(3); }},
-      backend{"traced cpu", [] { return traced<cpu>(2); }, {.may_allocate = true}},
+      backend{"cpu, 3 threads", [] { return cpu(3); }, {.like_another = true}},
+      backend{"traced cpu", [] { return traced<cpu>(2); }, {.may_allocate = true, .like_another = true}},
       backend{"cpu, recipes",
               [](Workspace auto... ws) { return untuned<cpu_backend<serial_pool>>(std::move(ws)...); }},
   };

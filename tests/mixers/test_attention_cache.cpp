@@ -197,3 +197,43 @@ TEST_CASE("rings that cannot be, and states of another mask") {
   CHECK_THROWS_WITH(causal.feed(s, 3, 1), contains("expected no ring"));
   CHECK(run.bits(s) == before);
 }
+
+TEST_CASE("modified scores stream with biases and gates for all keys, or for those so far") {
+  using M = attention<double, causal_mask, modified_scores>;
+  constexpr index_t length = 9;
+  cpu be(1);
+  M const m{
+      .scores = {.softcap = 2, .alibi = 8, .relative = {6, 7, false}, .sink = true, .heads = 2, .offset = 1}};
+  auto const w = initialize(be, m, 1);
+  auto const x = random_normal<double>(be, {2, 2, length, 4}, 2);
+  auto const bias = random_normal<double>(be, {1, 2, length, length}, 3);
+  tensor<double, 4> gates(extents<4>{2, 1, 1, length}), y(x.extents());
+  for (index_t i = 0; i < gates.size(); ++i) gates.data()[i] = 0.5 + 0.1 * static_cast<double>(i);
+  auto const want = forward(be, m, w, x, x, x, bias, gates);
+
+  auto const rows = [&](index_t first, index_t count, index_t keys) {
+    auto const part = slice(x.cview(), 2, first, count);
+    return inputs_in<M, cpu>{part, part, part, slice(slice(bias.cview(), 2, first, count), 3, 0, keys),
+                             slice(gates.cview(), 3, 0, keys)};
+  };
+  for (bool const all : {true, false}) {
+    auto s = m.make_state(be, w, rows(0, 1, length), length);
+    for (index_t at = 0, n = 3; at < length; at += n, n = 1) {
+      auto const part = rows(at, n, all ? length : at + n);
+      m.prefill(be, w, part, s, slice(y.view(), 2, at, n));
+    }
+    for (index_t i = 0; i < y.size(); ++i) CHECK(y.data()[i] == test::Approx(want.data()[i]).margin(1e-12));
+  }
+  auto s = m.make_state(be, w, rows(0, 1, length), length);
+  m.prefill(be, w, rows(0, 3, length), s, slice(y.view(), 2, 0, 3));
+  auto const before = testing::state_bits(s);
+  CHECK_THROWS_WITH(m.prefill(be, w, rows(3, 1, 3), s, slice(y.view(), 2, 3, 1)),
+                    contains("attention: bias: expected 1 or the extent of the scores"));
+  M random = m;
+  random.scores.dropout = 0.5;
+  CHECK_THROWS_WITH(random.prefill(be, w, rows(3, 1, 4), s, slice(y.view(), 2, 3, 1)),
+                    contains("attention: dropout: expected 0 where tokens are cached"));
+  CHECK_THROWS_WITH(random.make_state(be, w, rows(0, 1, 1), length),
+                    contains("attention: dropout: expected 0 where tokens are cached"));
+  CHECK(testing::state_bits(s) == before);
+}

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
 #include <smx/backend/cpu.hpp>
+#include <smx/backend/reference.hpp>
+#include <smx/backend/traced.hpp>
 #include <smx/mixers/long_convolution.hpp>
 #include <smx/mixers/run.hpp>
 
@@ -63,4 +67,35 @@ TEST_CASE("trim is for the state after its first prefill", "[mixers][long_convol
   run r(100, false);
   r.m.step(r.be, r.w.read(), r.rows(100, 1), r.state, slice(r.y.view(), 2, 100, 1));
   CHECK_THROWS_WITH(r.m.trim(r.be, r.w.read(), r.state), test::contains("long_convolution: state"));
+}
+
+TEST_CASE("a token of a causal convolution costs O(log^2 L), amortised", "[mixers][long_convolution]") {
+  // a level of s = 32 2^l points: one transform of 10 s log2 s flops every 2 s positions; the levels below L
+  // add up to 5 (5 + ... + (log2 L - 1)) a position
+  auto const flops_a_token = [](index_t length, bool as_kernel) {
+    mixer const m{.channels = 1, .taps = length};
+    auto const run = [&](auto& be) {
+      auto const w = initialize(be, m, 1);
+      auto const x = random_normal<float>(be, {1, 1, 1, 1}, 2);
+      tensor<float, 4> y(x.extents());
+      auto state = m.make_state(be, w.read(), {x.cview(), {}, {}}, length);
+      be.clear();
+      for (index_t t = 0; t < length; ++t) m.step(be, w.read(), {x.cview(), {}, {}}, state, y.view());
+      double flops = 0;
+      for (auto const& e : be.events())
+        if (e.kind == trace_kind::work) flops += e.flops;
+      return flops / static_cast<double>(length);
+    };
+    if (as_kernel) {
+      traced<cpu> be(1);
+      return run(be);
+    }
+    traced<reference_backend> be;
+    return run(be);
+  };
+  for (index_t const length : {1024, 4096, 16384}) {
+    double const levels = std::log2(static_cast<double>(length));
+    CHECK(flops_a_token(length, true) <= 33 + 5 * (levels * (levels - 1) / 2 - 10));
+  }
+  CHECK(flops_a_token(1024, false) > 1024);  // the plain path, a product and a sum for each past position
 }

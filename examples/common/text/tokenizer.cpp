@@ -11,6 +11,19 @@ namespace {
 template <class... F> struct overloaded : F... { using F::operator()...; };
 template <class... F> overloaded(F...) -> overloaded<F...>;
 
+/// BERT's normalisation as the tokenizer_config.json beside a vocabulary has it, uncased where there is none.
+bert_normalizer normaliser_beside(std::filesystem::path const& vocabulary_file) {
+  bert_normalizer out;
+  std::filesystem::path const file = vocabulary_file.parent_path() / "tokenizer_config.json";
+  if (std::error_code ignored; !std::filesystem::exists(file, ignored)) return out;
+  nlohmann::json const json = read_json(file.string());
+  json_fields config(json, file.string());  // most of its members are for Python
+  out.lowercase = config.flag("do_lower_case", true);
+  out.handle_chinese_chars = config.flag("tokenize_chinese_chars", true);
+  if (config.has("strip_accents")) out.strip_accents = config.flag("strip_accents");
+  return out;
+}
+
 }  // namespace
 
 tokenizer tokenizer::load(std::string const& path) {
@@ -21,7 +34,8 @@ tokenizer tokenizer::load(std::string const& path) {
       if (fs::exists(fs::path(path) / name, ignored)) return load((fs::path(path) / name).string());
     throw smx::file_error(path, "expected a tokenizer.json or a vocab.txt in this folder");
   }
-  if (!path.ends_with(".json")) return any(wordpiece_tokenizer::from_vocabulary_file(path));
+  if (!path.ends_with(".json"))
+    return any(wordpiece_tokenizer::from_vocabulary_file(path, normaliser_beside(path)));
   nlohmann::json const json = read_json(path);
   json_fields root(json, path);
   json_fields model = root.object("model");

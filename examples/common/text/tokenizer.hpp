@@ -25,8 +25,9 @@ class tokenizer {
   tokenizer() = default;
   tokenizer(any which) : which_(std::move(which)) {}
 
-  /// A tokenizer.json, by its model.type; a file of any other name ending is a WordPiece vocabulary; a folder
-  /// has one of them under the name tokenizer.json or, without that, vocab.txt. Throws file_error.
+  /// A tokenizer.json, by its model.type; a file of any other name ending is a WordPiece vocabulary,
+  /// normalised as the tokenizer_config.json beside it says (without one: uncased); a folder has one of them
+  /// under the name tokenizer.json or, without that, vocab.txt. Throws file_error.
   static tokenizer load(std::string const& path);
 
   /// See the kinds: what is cut off beyond max_tokens, and what is not a text.

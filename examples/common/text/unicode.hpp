@@ -3,7 +3,7 @@
 ///
 /// Classes and decompositions come from utf8proc. Where the tables of Hugging Face's `tokenizers` are of
 /// another version of Unicode, theirs count (unicode_versions.hpp): a vocabulary was made with them, and an
-/// id that differs is a wrong embedding. Every function is linear in the text.
+/// id that differs is a wrong embedding. Linear in the text.
 #pragma once
 
 #include <cstddef>

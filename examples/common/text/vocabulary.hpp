@@ -29,7 +29,7 @@ template <class T> using text_map = std::unordered_map<std::string, T, text_hash
 class vocabulary {
  public:
   /// Ids below this; a file with a larger one is damaged, and would cost memory. The largest in use are 256k.
-  static constexpr token_id max_size = token_id{1} << 24;
+  static constexpr token_id max_size = token_id{1} << 20;
 
   /// Throws precondition_error when the token or its id is taken, or the id is not in [0, max_size).
   void add(std::string token, token_id id);

@@ -77,6 +77,8 @@ class tensor_reader {
  public:
   /// Throws file_error for a file that is missing or damaged.
   explicit tensor_reader(std::string const& path) : file_(path) {}
+  tensor_reader(tensor_reader const&) = delete;  // what was asked for knows this object
+  tensor_reader& operator=(tensor_reader const&) = delete;
 
   smx::safetensors_file const& file() const { return file_; }
   bool is_checkpoint() const;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cmath>
+#include <utility>
 
 #include <smx/backend/shapes.hpp>
 #include <smx/backend/tuned.hpp>
@@ -29,12 +30,15 @@ namespace smx {
 /// and outputs that overlap inputs.
 ///
 /// Scores = modified_scores adds what mixers/attention_scores.hpp lists, with further inputs (bias, gates)
-/// and weights (table, sink); it runs as the recipe on every backend and does not stream.
+/// and weights (table, sink); it runs as the recipe on every backend. It streams with a linear cache and
+/// without dropout: distances count from the first token, and the rows of bias and gates for the new queries
+/// have one entry or at least one for each token so far, the new ones included; entries beyond these are not
+/// read.
 template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> struct attention {
   using scalar = T;
   static constexpr bool modified = Scores::modified;
   /// Whether there is a cache: also under masks that are causal from block to block, for whole blocks.
-  static constexpr bool caches = StreamableMask<MaskType> && !modified;
+  static constexpr bool caches = StreamableMask<MaskType>;
   static constexpr traits about{
       .name = modified ? (MaskType::causal ? "attention_modified_causal" : "attention_modified")
                        : (MaskType::causal ? "attention_causal" : "attention"),
@@ -42,7 +46,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
       .data_dependent = true,
       .streaming = MaskType::causal && caches,
       .truncates = caches,
-      .evicts = caches,
+      .evicts = caches && !modified,
       .flops_exponent = 2,
       .same_source = MaskType::causal,
       .row_separable = true,
@@ -152,6 +156,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   state<owns<B>> make_state(B& be, weights<reads<B>> const&, inputs<reads<B>> const& x,
                             index_t capacity) const requires caches {
     expects_value(capacity >= 1, "attention: capacity", "at least 1", capacity);
+    expect_no_dropout();
     auto const cache = [&](extents<4> e) {
       e[2] = capacity;
       return tensor<T, 4, space_t<B>>(be.memory(), e);
@@ -162,7 +167,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   /// no longer shows. The last capacity - mask.reach() tokens can be taken back.
   template <class B>
   state<owns<B>> make_ring(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x,
-                           index_t capacity) const requires caches && WindowedMask<MaskType> {
+                           index_t capacity) const requires(about.evicts&& WindowedMask<MaskType>) {
     expects_value(mask.reach() >= 1, "attention: mask", "one that looks back over a bounded number of keys",
                   mask.reach());
     expects_value(capacity >= mask.reach(), "attention: capacity",
@@ -177,7 +182,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>>& s,
                out<B, T, 4> y) const requires caches {
     check_tokens(x, s);
-    check_answers(x, s, y);
+    check_answers(w, x, s, y);
     index_t const count = x.k.ext[2];
     if (s.is_ring() && s.length == 0 && count > s.capacity) {
       forward(be, w, x, {}, y);
@@ -187,10 +192,12 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
     for (index_t at = 0, n = count; at < count; at += n) {
       if (s.is_ring()) n = fitting(s, count - at);
       auto const part = [&](auto const& v) { return slice(v, 2, at, n); };
-      attention later = *this;
-      later.mask = mask.after(s.length);
+      attention const later = after(s.length);
       s.append(be, part(x.k), part(x.v));
-      later.answer(be, w, part(x.q), s, part(y));
+      if constexpr (modified)
+        later.forward(be, w, queries_of(x, cached(s)), {}, y);
+      else
+        later.answer(be, w, part(x.q), s, part(y));
     }
   }
 
@@ -207,7 +214,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   void peek(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, state<owns<B>>& s,
             out<B, T, 4> y) const requires caches {
     check_tokens(x, s);
-    check_answers(x, s, y);
+    check_answers(w, x, s, y);
     index_t const from = s.length, first = s.first, count = x.k.ext[2] < s.capacity ? x.k.ext[2] : s.capacity;
     auto frame = be.scope();
     auto const like = [&](auto const& cache) {
@@ -256,7 +263,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   }
 
   /// Drops the n oldest tokens that are kept: no later query sees them. Positions keep counting.
-  template <class S> void evict_front(S& s, index_t n) const requires caches {
+  template <class S> void evict_front(S& s, index_t n) const requires(about.evicts) {
     expects_value(n >= 0 && n <= s.kept(), "attention: n", "0 to the tokens that are kept", n);
     s.first += n;
   }
@@ -266,10 +273,33 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   template <class B>
   void answer(B& be, weights<reads<B>> const& w, in<B, T, 4> q, state<owns<B>> const& s,
               out<B, T, 4> y) const {
-    auto const rows = [&](auto const& cache) { return slice(cache.cview(), 2, 0, s.rows()); };
-    if (s.is_plain()) return forward(be, w, inputs<reads<B>>{q, rows(s.k), rows(s.v)}, {}, y);
+    auto const [k, v] = cached(s);
+    if (s.is_plain()) return forward(be, w, inputs<reads<B>>{q, k, v}, {}, y);
     attention<T, ring_mask<MaskType>> const ring{scale, {mask, s.capacity, s.first, s.length}};
-    ring.forward(be, {}, {q, rows(s.k), rows(s.v)}, {}, y);
+    ring.forward(be, {}, {q, k, v}, {}, y);
+  }
+  /// This attention for queries that follow `length` tokens.
+  attention after(index_t length) const {
+    attention later = *this;
+    later.mask = mask.after(length);
+    if constexpr (modified) later.scores.offset += length;
+    return later;
+  }
+  /// The rows of a cache that hold keys and values.
+  template <class S> static auto cached(S const& s) {
+    return std::pair{slice(s.k.cview(), 2, 0, s.rows()), slice(s.v.cview(), 2, 0, s.rows())};
+  }
+  /// The queries of x against these keys and values, and what is added to their scores.
+  template <class X, class KV> static X queries_of(X const& x, KV const& kv) {
+    X to{x.q, kv.first, kv.second, x.bias, x.gates};
+    for (auto* one : {&to.bias, &to.gates})
+      if (!one->empty() && one->ext[3] > kv.first.ext[2]) *one = slice(*one, 3, 0, kv.first.ext[2]);
+    return to;
+  }
+  void expect_no_dropout() const {
+    if constexpr (modified)
+      expects(scores.dropout == 0,
+              "attention: dropout: expected 0 where tokens are cached, got another number");
   }
   /// How many of n tokens a ring takes at once: all that their queries see must be in it together.
   template <class S> index_t fitting(S const& s, index_t n) const {
@@ -309,7 +339,15 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
                     s.reach);
     expect_mask_fits(mask.after(s.length), {x.q.ext[0], x.q.ext[1], count, s.length + count});
   }
-  template <class X, class S, class Y> void check_answers(X const& x, S const& s, Y const& y) const {
+  template <class W, class X, class S, class Y>
+  void check_answers(W const& w, X const& x, S const& s, Y const& y) const {
+    if constexpr (modified) {
+      expect_no_dropout();
+      auto all = s.k.cview();
+      all.ext[2] = s.length + x.k.ext[2];
+      auto const seen = queries_of(x, std::pair{all, all});
+      scores.check(w, seen, score_extents(seen));
+    }
     expects_extents("attention: y", y.ext, output_extents(x));
     expects_contiguous_rows("attention: y", y);
     bool apart = !overlaps(s.k.cview(), y) && !overlaps(s.v.cview(), y);

@@ -71,17 +71,19 @@ template <Compute T> struct nc_ssd {
     detail::check_scan_outputs<nc_ssd>("nc_ssd", x, y, out<B, T, 4>{}, output_extents(x), {});
     auto frame = be.scope();
     auto const da = minus_weights(be, w, x);  // (B,H,M,1)
-    be.tiles(x.x.ext[0], bytes(x), [&](auto& sub, index_t first, index_t count) {
-      for (index_t b = first; b < first + count; ++b) {
-        auto inner = sub.scope();
-        auto const yb = heads_of(y, b, x);  // (G,R,L,P)
-        auto const vb = heads_of(x.x, b, x);
-        sub.gemm(op::none, op::none, T(1), keys_of(x.c, b),
-                 as_input(state(sub, x, b, weighted(sub, x, da, b))), T(0), yb);
+    for (index_t b = 0; b < x.x.ext[0]; ++b)
+      be.tiles(shares(x), bytes(x), [&](auto& sub, index_t first, index_t count) {
+        auto const part = [&](auto const& v) { return share(v, first, count, x); };
+        auto const yb = part(heads_of(y, b, x));  // (G,R,L,P)
+        auto const vb = part(heads_of(x.x, b, x));
+        auto const from = sub.template scratch<T>(vb.ext);
+        sub.map(multiply{}, from, vb, detail::spread(part(heads_of(as_input(da), b, x)), vb.ext));
+        auto const h = sub.template scratch<T>(state_extents(vb.ext, x));
+        sub.gemm(op::transpose, op::none, -scale, part(keys_of(x.b, b)), as_input(from), T(0), h);
+        sub.gemm(op::none, op::none, T(1), part(keys_of(x.c, b)), as_input(h), T(0), yb);
         if (skip != skip_kind::none)
-          sub.map(multiply_add{}, yb, detail::spread(skip_of(w, x), yb.ext), vb, as_input(yb));
-      }
-    });
+          sub.map(multiply_add{}, yb, detail::spread(part(skip_of(w, x)), yb.ext), vb, as_input(yb));
+      });
   }
 
   template <class B>
@@ -99,12 +101,7 @@ template <Compute T> struct nc_ssd {
                            ? out<B, T, 4>{}
                            : be.template scratch<T>(extents<4>{x.x.ext[0], heads, 1, x.x.ext[3]});
     be.map(constant<T>{T(0)}, zero);
-    be.tiles(x.x.ext[0], 3 * bytes(x), [&](auto& sub, index_t first, index_t count) {
-      for (index_t b = first; b < first + count; ++b) {
-        auto inner = sub.scope();
-        backward_entry(sub, w, x, da, b, dy, dx, dminus, dskip);
-      }
-    });
+    for (index_t b = 0; b < x.x.ext[0]; ++b) backward_entry(be, w, x, as_input(da), b, dy, dx, dminus, dskip);
     as_ssd().add_skip_gradient(be, dskip, dw.skip);
     step_size().backward(be, da, x.dt, w.a_log, w.dt_bias, zero, dminus, dx.dt, dw.a_log, dw.dt_bias);
   }
@@ -135,8 +132,23 @@ template <Compute T> struct nc_ssd {
     expects_contiguous_rows("nc_ssd: b", x.b);
     expects_contiguous_rows("nc_ssd: c", x.c);
   }
+  /// Heads are shared out along the longer of the axes (G,R): this many shares of one batch entry.
+  template <class X> bool shares_groups(X const& x) const { return x.b.ext[1] * x.b.ext[1] > heads; }
+  template <class X> index_t shares(X const& x) const {
+    return shares_groups(x) ? x.b.ext[1] : heads / x.b.ext[1];
+  }
+  /// Shares first .. first + count - 1 of (G,R,.,.); an axis of extent 1 serves all.
+  template <class V, class X> V share(V const& v, index_t first, index_t count, X const& x) const {
+    int const axis = shares_groups(x) ? 0 : 1;
+    return v.ext[axis] == 1 ? v : slice(v, axis, first, count);
+  }
+  /// Scratch of one share.
   template <class X> std::size_t bytes(X const& x) const {
-    return static_cast<std::size_t>(heads * (x.x.ext[2] + x.b.ext[3]) * x.x.ext[3]) * sizeof(T);
+    index_t const in_share = heads / shares(x);
+    return static_cast<std::size_t>(in_share * (x.x.ext[2] + x.b.ext[3]) * x.x.ext[3]) * sizeof(T);
+  }
+  template <class X> static extents<4> state_extents(extents<4> const& v, X const& x) {
+    return {v[0], v[1], x.b.ext[3], v[3]};
   }
 
   /// -m / scale = delta A.
@@ -161,45 +173,43 @@ template <Compute T> struct nc_ssd {
     auto s = broadcast_axis(broadcast_axis(w.skip, 1, 1), 0, 1);  // (1,H,1,1 or P)
     return heads_of(s, 0, x);
   }
-  /// da x, (G,R,M,P).
-  template <class B> in<B, T, 4> weighted(B& be, inputs<reads<B>> const& x, in<B, T, 4> da, index_t b) const {
-    auto const v = heads_of(x.x, b, x);
-    auto const to = be.template scratch<T>(v.ext);
-    be.map(multiply{}, to, v, detail::spread(heads_of(da, b, x), v.ext));
-    return to;
-  }
-  /// H (G,R,N,P).
-  template <class B> out<B, T, 4> state(B& be, inputs<reads<B>> const& x, index_t b, in<B, T, 4> from) const {
-    auto const h = be.template scratch<T>(extents<4>{from.ext[0], from.ext[1], x.b.ext[3], from.ext[3]});
-    be.gemm(op::transpose, op::none, -scale, keys_of(x.b, b), from, T(0), h);
-    return h;
-  }
-
+  /// Heads first, each by itself; then the sums over the heads of a group, row by row.
   template <class B>
   void backward_entry(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& x, in<B, T, 4> da, index_t b,
                       in<B, T, 4> all_dy, inputs<writes<B>> const& dx, out<B, T, 4> dminus,
                       out<B, T, 4> dskip) const {
-    auto const dy = heads_of(all_dy, b, x), v = heads_of(x.x, b, x);
-    auto const from = weighted(be, x, da, b);
-    auto const h = state(be, x, b, from), dh = be.template scratch<T>(h.ext);
-    be.gemm(op::transpose, op::none, T(1), keys_of(x.c, b), dy, T(0), dh);
-    auto const db = keys_of(dx.b, b), dc = keys_of(dx.c, b);
-    for (index_t r = 0; r < v.ext[1]; ++r) {  // heads of a group in order
-      auto const share = [&](auto const& one) { return slice(one, 1, r, 1); };
-      T const beta = r == 0 ? T(0) : T(1);
-      be.gemm(op::none, op::transpose, T(1), share(dy), share(as_input(h)), beta, dc);
-      be.gemm(op::none, op::transpose, -scale, share(from), share(as_input(dh)), beta, db);
-    }
-    auto const each = be.template scratch<T>(v.ext);  // b dh, as -scale
-    be.gemm(op::none, op::none, -scale, keys_of(x.b, b), as_input(dh), T(0), each);
-    auto const dv = heads_of(dx.x, b, x);
-    be.map(multiply{}, dv, as_input(each), detail::spread(heads_of(da, b, x), v.ext));
-    be.map(multiply{}, each, as_input(each), v);
-    be.reduce(reduction::sum, as_input(each), T(0), heads_of(dminus, b, x));
-    if (skip == skip_kind::none) return;
-    be.map(multiply_add{}, dv, detail::spread(skip_of(w, x), v.ext), dy, as_input(dv));
-    be.map(multiply{}, each, dy, v);
-    be.reduce(reduction::sum, swap_axes(as_input(each), 2, 3), T(0), swap_axes(heads_of(dskip, b, x), 2, 3));
+    auto frame = be.scope();
+    auto const all_v = heads_of(x.x, b, x), dys = heads_of(all_dy, b, x);
+    auto const from = be.template scratch<T>(all_v.ext);  // da x, (G,R,M,P)
+    auto const h = be.template scratch<T>(state_extents(all_v.ext, x)), dh = be.template scratch<T>(h.ext);
+    be.tiles(shares(x), bytes(x), [&](auto& sub, index_t first, index_t count) {
+      auto const part = [&](auto const& v) { return share(v, first, count, x); };
+      auto const v = part(all_v), dy = part(dys);
+      auto const m = detail::spread(part(heads_of(da, b, x)), v.ext);
+      sub.map(multiply{}, part(from), v, m);
+      sub.gemm(op::transpose, op::none, -scale, part(keys_of(x.b, b)), as_input(part(from)), T(0), part(h));
+      sub.gemm(op::transpose, op::none, T(1), part(keys_of(x.c, b)), dy, T(0), part(dh));
+      auto const each = sub.template scratch<T>(v.ext);  // b dh, as -scale
+      sub.gemm(op::none, op::none, -scale, part(keys_of(x.b, b)), as_input(part(dh)), T(0), each);
+      auto const dv = part(heads_of(dx.x, b, x));
+      sub.map(multiply{}, dv, as_input(each), m);
+      sub.map(multiply{}, each, as_input(each), v);
+      sub.reduce(reduction::sum, as_input(each), T(0), part(heads_of(dminus, b, x)));
+      if (skip == skip_kind::none) return;
+      sub.map(multiply_add{}, dv, detail::spread(part(skip_of(w, x)), v.ext), dy, as_input(dv));
+      sub.map(multiply{}, each, dy, v);
+      sub.reduce(reduction::sum, swap_axes(as_input(each), 2, 3), T(0),
+                 swap_axes(part(heads_of(dskip, b, x)), 2, 3));
+    });
+    auto const add_heads = [&](auto const& to, T alpha, auto const& rows, auto const& states) {
+      be.tiles(to.ext[2], 0, [&](auto& sub, index_t first, index_t count) {
+        for (index_t r = 0; r < all_v.ext[1]; ++r)
+          sub.gemm(op::none, op::transpose, alpha, slice(slice(rows, 1, r, 1), 2, first, count),
+                   slice(states, 1, r, 1), r == 0 ? T(0) : T(1), slice(to, 2, first, count));
+      });
+    };
+    add_heads(keys_of(dx.c, b), T(1), dys, as_input(h));
+    add_heads(keys_of(dx.b, b), -scale, as_input(from), as_input(dh));
   }
 };
 

@@ -19,7 +19,7 @@ namespace smx {
 
 enum class loss_reduction : char { mean, sum };
 
-namespace detail {
+namespace nn::detail {
 
 /// A target as the programs use it: -1 for a row that does not count, and no other is -1.
 struct counted_target {
@@ -75,7 +75,27 @@ struct column_number {
   SMX_HD index_t operator()(extents<1> const& i) const { return i[0] * step; }
 };
 
-}  // namespace detail
+// Vectors and matrices as the arrays of rank 4 that primitives take.
+template <class U, class S> auto matrix(view<U, 2, S> const& v) {
+  return broadcast_axis(broadcast_axis(v, 0, 1), 0, 1);  // (1,1,M,N)
+}
+template <class U, class S> auto as_column(view<U, 1, S> const& v) {
+  return matrix(broadcast_axis(v, 1, 1));  // (1,1,N,1)
+}
+template <class U, class S> auto as_matrix_row(view<U, 1, S> const& v) {
+  return matrix(broadcast_axis(v, 0, 1));  // (1,1,1,N)
+}
+/// A number a row for each of `classes` columns.
+template <class U, class S> auto across(view<U, 1, S> const& v, index_t classes) {
+  return broadcast_axis(v, 1, classes);
+}
+/// One number n times.
+template <class U, class S> auto repeated(view<U, 1, S> v, index_t n) {
+  v.ext[0] = n, v.str[0] = 0;
+  return v;
+}
+
+}  // namespace nn::detail
 
 /// Shapes: class_weights (C) or empty, logits (N,C), targets (N), row_losses (N) or empty, loss (1), dlogits
 /// (N,C), which may be the logits themselves. `loss` is a NaN for the mean over no row, as in torch (ask
@@ -152,6 +172,7 @@ template <Compute T> struct cross_entropy {
   template <class B>
   void run(B& be, in<B, T, 1> class_weights, in<B, T, 2> logits, in<B, index_t, 1> targets, T scale,
            out<B, T, 1> row_losses, out<B, T, 1> loss, out<B, T, 2> dlogits) const {
+    using namespace nn::detail;
     check(class_weights, logits, targets, row_losses, loss);
     index_t const n = logits.ext[0], classes = logits.ext[1];
     bool const weighted = class_weights.size() != 0, gradient = dlogits.size() != 0;
@@ -187,7 +208,7 @@ template <Compute T> struct cross_entropy {
       else
         sub.map(f, to, target, lse, of_target, weight);
       if (!gradient) return;
-      detail::logit_gradient<T> const g{f.of_target, f.of_each};
+      logit_gradient<T> const g{f.of_target, f.of_each};
       auto const factor = broadcast_axis(repeated(s.factor, classes), 0, count);
       auto const columns = broadcast_axis(s.columns, 0, count);
       if (weighted)
@@ -198,47 +219,49 @@ template <Compute T> struct cross_entropy {
         sub.map(g, work, as_input(work), factor, across(target, classes), columns);
     });
     be.reduce(reduction::sum, as_matrix_row(as_input(losses)), T(0), as_column(loss));
-    if (reduce == loss_reduction::mean) be.map(detail::divide{}, loss, loss, s.count);
+    if (reduce == loss_reduction::mean) be.map(divide{}, loss, loss, s.count);
   }
 
-  using row_loss_of = detail::row_loss<T>;
+  using row_loss_of = nn::detail::row_loss<T>;
 
   template <class B>
   shared<B> prepare(B& be, in<B, T, 1> class_weights, in<B, index_t, 1> targets, T scale, index_t classes,
                     bool gradient) const {
+    using namespace nn::detail;
     index_t const n = targets.ext[0];
     auto const numbers = [&](index_t size) { return be.template scratch<T>(extents<1>{size}); };
     shared<B> s{
         be.template scratch<index_t>(extents<1>{n}), numbers(n), numbers(1), numbers(1), numbers(1), {}};
-    be.map(detail::counted_target{ignore_index}, s.target, targets);
+    be.map(counted_target{ignore_index}, s.target, targets);
     if (class_weights.size() != 0) {
       auto frame = be.scope();
       auto const row = be.template scratch<index_t>(extents<1>{n});
-      be.map(detail::class_or_first{}, row, as_input(s.target));
+      be.map(class_or_first{}, row, as_input(s.target));
       be.gather(broadcast_axis(class_weights, 1, 1), as_input(row), broadcast_axis(s.weight, 1, 1));
-      be.map(detail::weight_of_row<T>{}, s.weight, as_input(s.target), as_input(s.weight));
+      be.map(weight_of_row<T>{}, s.weight, as_input(s.target), as_input(s.weight));
       be.reduce(reduction::sum, as_matrix_row(class_weights), T(0), as_column(s.sum_weights));
     } else {
-      be.map(detail::weight_of_row<T>{}, s.weight, as_input(s.target));
+      be.map(weight_of_row<T>{}, s.weight, as_input(s.target));
       be.map(constant<T>{static_cast<T>(classes)}, s.sum_weights);
     }
     be.reduce(reduction::sum, as_matrix_row(as_input(s.weight)), T(0), as_column(s.count));
     if (!gradient) return s;
     if (reduce == loss_reduction::mean)
-      be.map(detail::loss_share<T>{scale}, s.factor, as_input(s.count));
+      be.map(loss_share<T>{scale}, s.factor, as_input(s.count));
     else
       be.map(constant<T>{scale}, s.factor);
     s.columns = be.template scratch<index_t>(extents<1>{classes});
-    be.generate(detail::column_number{1}, s.columns);
+    be.generate(column_number{1}, s.columns);
     return s;
   }
 
   /// y (n) := the entry of each row of z that is its target; some entry where the row does not count.
   template <class B>
   static void pick(B& be, out<B, T, 2> z, out<B, index_t, 1> target, index_t classes, out<B, T, 1> y) {
+    using namespace nn::detail;
     auto const place = be.template scratch<index_t>(extents<1>{z.ext[0]});
-    be.generate(detail::column_number{z.str[0]}, place);
-    be.map(detail::target_place{classes}, place, as_input(place), as_input(target));
+    be.generate(column_number{z.str[0]}, place);
+    be.map(target_place{classes}, place, as_input(place), as_input(target));
     in<B, T, 2> const entries(z.ptr, {(z.ext[0] - 1) * z.str[0] + classes, 1}, {1, 1});
     be.gather(entries, as_input(place), broadcast_axis(y, 1, 1));
   }
@@ -269,25 +292,6 @@ template <Compute T> struct cross_entropy {
           expects(false, text);
         }
     }
-  }
-
-  template <class U, class S> static auto matrix(view<U, 2, S> const& v) {
-    return broadcast_axis(broadcast_axis(v, 0, 1), 0, 1);  // (1,1,M,N)
-  }
-  template <class U, class S> static auto as_column(view<U, 1, S> const& v) {
-    return matrix(broadcast_axis(v, 1, 1));  // (1,1,N,1)
-  }
-  template <class U, class S> static auto as_matrix_row(view<U, 1, S> const& v) {
-    return matrix(broadcast_axis(v, 0, 1));  // (1,1,1,N)
-  }
-  /// A number a row for each of `classes` columns.
-  template <class U, class S> static auto across(view<U, 1, S> const& v, index_t classes) {
-    return broadcast_axis(v, 1, classes);
-  }
-  /// One number n times.
-  template <class U, class S> static auto repeated(view<U, 1, S> v, index_t n) {
-    v.ext[0] = n, v.str[0] = 0;
-    return v;
   }
 };
 

@@ -42,7 +42,8 @@
 /// logarithms  how many factors log L the flops may have beside L^e; 1 without it.
 /// goes_on(m)   whether the mixer answers positions beyond those of the example (a mask that is a table does
 ///            not). Without it: yes.
-/// heads_alike = false   for mixers whose heads differ in their weights.
+/// streams(m)   whether a mixer with these options streams, where its traits say that it does. Without it:
+/// yes. heads_alike = false   for mixers whose heads differ in their weights.
 #pragma once
 
 #include <vector>
@@ -85,6 +86,14 @@ template <class M> bool goes_on(M const& m) {
     return cases<M>::goes_on(m);
   else
     return true;
+}
+
+/// Whether this mixer streams.
+template <class M> bool streams(M const& m) {
+  if constexpr (requires { cases<M>::streams(m); })
+    return M::about.streaming && cases<M>::streams(m);
+  else
+    return M::about.streaming;
 }
 
 /// Whether a change of that position must change the row.

@@ -364,6 +364,7 @@ template <class M> class runner {
 struct backend_traits {
   bool may_allocate = false;        ///< what it keeps for itself (a trace) allocates
   bool shape_changes_bits = false;  ///< the order of a sum may depend on how many other sums there are
+  bool like_another = false;        ///< another line runs the same code: laws of many runs are left to that
 };
 
 /// A line of a list of backends: its name and how to make a fresh one.
@@ -400,6 +401,7 @@ template <class M> class maker {
   char const* name() const { return name_; }
   bool may_allocate() const { return is_.may_allocate; }
   bool shape_changes_bits() const { return is_.shape_changes_bits; }
+  bool like_another() const { return is_.like_another; }
   runner<M> operator()() const { return fresh_(make_); }
   bool takes_workspace() const { return inside_ != nullptr; }
   runner<M> inside(void* block, std::size_t bytes) const { return inside_(make_, block, bytes); }

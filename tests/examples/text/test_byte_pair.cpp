@@ -142,6 +142,15 @@ TEST_CASE(
   CHECK(make(json).encode("abc abcx") == ids{259, byte(' '), 257, byte('c'), byte('x')});
 
   json = test::byte_pair_json({"a b"});
+  json["added_tokens"].push_back(test::added_token("<l>", 258));
+  json["added_tokens"].back()["lstrip"] = true;
+  json["added_tokens"].push_back(test::added_token("<r>", 259));
+  json["added_tokens"].back()["rstrip"] = true;
+  CHECK(make(json).encode("a \t\u3000<l> b") == ids{byte('a'), 258, byte(' '), byte('b')});
+  CHECK(make(json).encode("a <r> \n\u2003b") == ids{byte('a'), byte(' '), 259, byte('b')});
+  CHECK(make(json).encode("<r> <l>") == ids{259, 258});  // the blank goes once
+
+  json = test::byte_pair_json({"a b"});
   json["added_tokens"].push_back(test::added_token("\u00E9 x", 258));  // not spelled in bytes
   json["post_processor"] = {
       {"type", "TemplateProcessing"},
@@ -228,6 +237,16 @@ TEST_CASE("A tokenizer of any kind") {
   CHECK(words.decode(ids{1, 3, 2}, special_tokens::without) == "a");
   CHECK(std::string(words.kind()) == "word pieces");
   CHECK(std::holds_alternative<wordpiece_tokenizer>(words.which()));
+  CHECK(words.encode("A") == ids{1, 3, 2});
+  test::write_file(folder / "tokenizer_config.json", R"({"do_lower_case": false, "model_max_length": 512})");
+  CHECK(tokenizer::load(folder / "").encode("a A") == ids{1, 3, 0, 2});
+  CHECK(tokenizer::load(folder / "vocab.txt").encode("a A") == ids{1, 3, 0, 2});
+  CHECK(tokenizer::load(folder / "vocab.txt").encode("\u00E1") == ids{1, 0, 2});
+  test::write_file(folder / "tokenizer_config.json", R"({"strip_accents": true, "do_lower_case": false})");
+  CHECK(tokenizer::load(folder / "vocab.txt").encode("\u00E1") == ids{1, 3, 2});
+  test::write_file(folder / "tokenizer_config.json", R"({"do_lower_case": 1})");
+  CHECK_THROWS_WITH(tokenizer::load(folder / "vocab.txt"),
+                    test::contains("tokenizer_config.json: do_lower_case: expected true or false, got 1"));
 
   test::write_file(folder / "tokenizer.json", test::byte_pair_json({"a b"}).dump());
   tokenizer const pairs = tokenizer::load(folder / "");  // before vocab.txt

@@ -101,7 +101,7 @@ TEST_CASE("page: no record, one record, values that are no numbers", "[training]
   CHECK(page.find("2 values are not finite.") != std::string::npos);
   CHECK(page.find("9 values are not finite.") != std::string::npos);
   CHECK(count(page, "<td>not finite</td>") == 11);
-  CHECK(std::regex_search(page, std::regex("points=\"[^\"]*(nan|inf)")) == false);
+  CHECK(std::regex_search(page, std::regex("points=\"[^\"]*[^-0-9., \"]")) == false);
 }
 
 TEST_CASE("page: it is written whole or not at all", "[training]") {

@@ -50,6 +50,14 @@ inline double transform_flops(kernels::transform_plan const& plan) {
   return 10 * m * std::log2(m);
 }
 
+/// flops of a channel at position n of a stream: the terms in its block, and the tail at a boundary.
+inline double step_flops(kernels::online_plan const& plan, index_t n) {
+  index_t const in_block = n % kernels::online_plan::block;
+  double const direct = 2 * static_cast<double>(in_block + 1);
+  if (n == 0 || in_block != 0) return direct;
+  return direct + transform_flops(kernels::make_transform_plan(kernels::online_plan::points(plan.level(n))));
+}
+
 /// body(sub, first tile, tiles) over the channel tiles.
 template <class T, class B, class F> void each_tile(B& be, index_t channels, F const& body) {
   be.tiles(kernels::tile_count<T>(channels), 0, body);
@@ -236,13 +244,12 @@ bool smx_tuned(B& be, convolution_stream_step_call<T, S> const& c) {
   auto const plan = kernels::make_online_plan(c.shape.length, c.shape.taps);
   each_tile<T>(be, d, [&](auto& sub, index_t first, index_t count) {
     auto s = sub.template scratch<T>(extents<1>{kernels::online_scratch<T>(plan)});
+    index_t const channels = std::min(count * kernels::lanes<T>, d - first * kernels::lanes<T>);
     for (index_t h = 0; h < heads; ++h)
-      sub.kernel("convolution_step", {2 * kernels::online_plan::block * static_cast<double>(batch * d), 0},
-                 [&] {
-                   kernels::online_step<T>(plan, c.kernel.ptr, c.n, batch, d, head(c.x, h), head(c.pre, h),
-                                           head(c.post, h), head(c.y, h), first, count, state_rows(c.rows, h),
-                                           s.ptr);
-                 });
+      sub.kernel("convolution_step", {static_cast<double>(batch * channels) * step_flops(plan, c.n), 0}, [&] {
+        kernels::online_step<T>(plan, c.kernel.ptr, c.n, batch, d, head(c.x, h), head(c.pre, h),
+                                head(c.post, h), head(c.y, h), first, count, state_rows(c.rows, h), s.ptr);
+      });
   });
   return true;
 }

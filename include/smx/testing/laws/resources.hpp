@@ -135,6 +135,7 @@ verdict allocates_nothing(runner<M> const& be, problem<M> const& p, long (*alloc
   if (auto bad = counted("forward", forward)) return bad;
   if (auto bad = counted("training", training)) return bad;
   if constexpr (M::about.streaming) {
+    if (!streams(p.mixer)) return holds;
     for (extents<4> const& e : p.ext)
       if (e[2] != p.output[2]) return holds;
     auto const token = [&](index_t at) {

@@ -32,7 +32,7 @@ template <class M> class token_run {
   bool exists() const {
     for (extents<4> const& e : p_.ext)
       if (e[2] != length()) return false;
-    return M::about.streaming && length() >= 2;
+    return streams(p_.mixer) && length() >= 2;
   }
   index_t length() const { return p_.output[2]; }
   index_t batch() const { return p_.output[0]; }

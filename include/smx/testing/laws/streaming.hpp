@@ -13,6 +13,7 @@ template <HasCases M> verdict streaming_equals_forward(runner<M> const& be, prob
     return holds;
   } else {
     if (!be.streams()) return text("the traits say that it streams, but it is no StreamingMixer");
+    if (!streams(p.mixer)) return holds;
     index_t const length = p.output[2];
     for (extents<4> const& e : p.ext)
       if (e[2] != length) return holds;
