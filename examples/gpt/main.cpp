@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  smx-gpt: trains language models around the sequence mixers of smx, and writes with them.
+#include <algorithm>
 #include <filesystem>
 
 #include <CLI/CLI.hpp>
@@ -179,6 +180,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
+    // The usual warm-up is for runs of minutes.
+    auto& t = o.training;
+    if (to_train.parsed() && to_train.count("--warmup") == 0 && t.steps > 0)
+      t.warmup = std::min(t.warmup, t.steps / 10);
     if (to_train.parsed()) train(o);
     if (to_write.parsed()) generate(o);
     if (to_eval.parsed()) eval(o);

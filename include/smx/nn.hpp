@@ -10,6 +10,8 @@
 #include <smx/nn/m2_sequence_mixer.hpp>
 #include <smx/nn/mlp.hpp>
 #include <smx/nn/norm.hpp>
+#include <smx/nn/positions.hpp>
+#include <smx/nn/recomputed.hpp>
 #include <smx/nn/residual.hpp>
 #include <smx/nn/seed.hpp>
 #include <smx/nn/self_attention.hpp>

@@ -30,6 +30,9 @@ TEST_CASE("derivatives agree with central differences") {
   check_derivative(smx::hyperbolic_tangent{}, smx::d_hyperbolic_tangent{});
   check_derivative(smx::relu{}, smx::d_relu{});
   check_derivative(smx::softplus{}, smx::d_softplus{});
+  check_derivative(smx::log_sigmoid{}, smx::d_log_sigmoid{});
+  check_derivative(smx::squared_relu{}, smx::d_squared_relu{});
+  check_derivative(smx::elu_plus_one{}, smx::d_elu_plus_one{});
   check_derivative(smx::silu{}, smx::d_silu{});
   check_derivative(smx::gelu{}, smx::d_gelu{});
   check_derivative(smx::gelu_tanh{}, smx::d_gelu_tanh{});

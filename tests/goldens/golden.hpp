@@ -82,9 +82,10 @@ class golden {
   template <class T> T option(char const* key, T otherwise) const {
     auto const it = config_.find(key);
     if (it == config_.end() || it->is_null()) return otherwise;
-    bool const fits = std::is_same_v<T, bool> ? it->is_boolean()
-                      : std::is_integral_v<T> ? it->is_number_integer()
-                                              : it->is_number();
+    bool const fits = std::is_same_v<T, bool>          ? it->is_boolean()
+                      : std::is_same_v<T, std::string> ? it->is_string()
+                      : std::is_integral_v<T>          ? it->is_number_integer()
+                                                       : it->is_number();
     if (!fits) fail(std::string("config: '") + key + "': wrong type");
     return it->template get<T>();
   }

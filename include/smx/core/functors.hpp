@@ -53,6 +53,12 @@ struct d_sigmoid {
     return s * (T(1) - s);
   }
 };
+struct sine {
+  template <class T> SMX_HD T operator()(T x) const { return std::sin(x); }
+};
+struct cosine {
+  template <class T> SMX_HD T operator()(T x) const { return std::cos(x); }
+};
 struct hyperbolic_tangent {
   template <class T> SMX_HD T operator()(T x) const { return std::tanh(x); }
 };
@@ -77,6 +83,27 @@ struct softplus {
 };
 struct d_softplus {
   template <class T> SMX_HD T operator()(T x) const { return sigmoid{}(x); }
+};
+/// log(1 / (1 + exp(-x)))
+struct log_sigmoid {
+  template <class T> SMX_HD T operator()(T x) const { return -softplus{}(-x); }
+};
+struct d_log_sigmoid {
+  template <class T> SMX_HD T operator()(T x) const { return sigmoid{}(-x); }
+};
+/// max(x, 0)^2; NaN stays NaN.
+struct squared_relu {
+  template <class T> SMX_HD constexpr T operator()(T x) const { return x < T(0) ? T(0) : x * x; }
+};
+struct d_squared_relu {
+  template <class T> SMX_HD constexpr T operator()(T x) const { return x < T(0) ? T(0) : T(2) * x; }
+};
+/// elu(x) + 1: exp(x) below 0, x + 1 above.
+struct elu_plus_one {
+  template <class T> SMX_HD T operator()(T x) const { return x > T(0) ? x + T(1) : std::exp(x); }
+};
+struct d_elu_plus_one {
+  template <class T> SMX_HD T operator()(T x) const { return x > T(0) ? T(1) : std::exp(x); }
 };
 /// x sigmoid(x), also called swish.
 struct silu {

@@ -22,14 +22,24 @@ namespace nn {
 /// f'(x) dy
 template <class D> struct times_slope {
   template <class T> SMX_HD T operator()(T dy, T x) const { return dy == T(0) ? T(0) : dy * D{}(x); }
+  /// For a backend that has D on vectors.
+  template <class C, class V>
+  requires requires(C const& call, V x) { call(D{}, x); }
+  SMX_INLINE V on_vectors(C const& call, V dy, V x) const { return dy == V{} ? V{} : dy * call(D{}, x); }
 };
 /// f(x) z
 template <class F> struct gated {
   template <class T> SMX_HD T operator()(T x, T z) const { return F{}(x)*z; }
+  template <class C, class V>
+  requires requires(C const& call, V x) { call(F{}, x); }
+  SMX_INLINE V on_vectors(C const& call, V x, V z) const { return call(F{}, x) * z; }
 };
 /// f'(x) z dy
 template <class D> struct d_gated {
   template <class T> SMX_HD T operator()(T dy, T x, T z) const { return dy * z * D{}(x); }
+  template <class C, class V>
+  requires requires(C const& call, V x) { call(D{}, x); }
+  SMX_INLINE V on_vectors(C const& call, V dy, V x, V z) const { return dy * z * call(D{}, x); }
 };
 
 }  // namespace nn

@@ -130,14 +130,20 @@ template <Compute T> struct hyena_filter {
       return first + (last - first) * static_cast<double>(i[0]) / static_cast<double>(channels - 1);
     }
   };
-  struct sine {
+  struct scaled_sine {
     T m;
-    SMX_HD T operator()(T x, T f) const { return std::sin(m * f * x); }
+    SMX_HD T operator()(T x, T f) const { return smx::sine{}(m * f * x); }
+    template <class C, class V> SMX_INLINE V on_vectors(C const& call, V x, V f) const {
+      return call(smx::sine{}, m * f * x);
+    }
   };
   /// m cos(m f x) dy: times f the gradient of x, times x that of f.
-  struct d_sine {
+  struct d_scaled_sine {
     T m;
-    SMX_HD T operator()(T dy, T x, T f) const { return m * std::cos(m * f * x) * dy; }
+    SMX_HD T operator()(T dy, T x, T f) const { return m * smx::cosine{}(m * f * x) * dy; }
+    template <class C, class V> SMX_INLINE V on_vectors(C const& call, V dy, V x, V f) const {
+      return m * call(smx::cosine{}, m * f * x) * dy;
+    }
   };
   struct decay {
     T shift;
@@ -167,11 +173,12 @@ template <Compute T> struct hyena_filter {
   linear<T> middle() const { return {width, width}; }
   linear<T> last() const { return {width, channels, false}; }
 
-  template <class F, class... N> void each_layer(std::string const& prefix, F& f, N&&... n) const {
-    first().for_each_weight(nn::under(prefix + "in.", f), n.in...);
-    for (index_t i = 0; i < hidden; ++i)
-      middle().for_each_weight(nn::under(prefix + "hidden." + std::to_string(i) + ".", f), n.hidden[i]...);
-    last().for_each_weight(nn::under(prefix + "out.", f), n.out...);
+  template <class F, class... N> void each_layer(char const* prefix, F& f, N&&... n) const {
+    auto of_network = nn::under(prefix, f);
+    auto of_hidden = nn::under("hidden.", of_network);
+    first().for_each_weight(nn::under("in.", of_network), n.in...);
+    for (index_t i = 0; i < hidden; ++i) middle().for_each_weight(nn::under(i, of_hidden), n.hidden[i]...);
+    last().for_each_weight(nn::under("out.", of_network), n.out...);
   }
 
   template <class B>
@@ -193,7 +200,7 @@ template <Compute T> struct hyena_filter {
       else
         middle().forward(be, n.hidden[i - 1], {h}, {}, before);
       auto const after = record ? t.after[i] : before;
-      be.map(sine{T(modulation)}, after, as_input(before), f);
+      be.map(scaled_sine{T(modulation)}, after, as_input(before), f);
       h = after;
     }
     auto const to = nn::as_matrix(k);
@@ -215,7 +222,7 @@ template <Compute T> struct hyena_filter {
     last().backward(be, n.out, {as_input(t.after[hidden])}, {}, as_input(d), dn.out, {dh});
     for (index_t i = hidden; i >= 0; --i) {
       in<B, T, 4> const x = t.before[i];
-      be.map(d_sine{T(modulation)}, slope, as_input(dh), x, f);
+      be.map(d_scaled_sine{T(modulation)}, slope, as_input(dh), x, f);
       be.map(multiply{}, dh, as_input(slope), x);
       nn::add_rows<B, T>(be, as_input(dh), dw.frequency);
       be.map(multiply{}, slope, as_input(slope), f);

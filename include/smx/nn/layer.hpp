@@ -10,6 +10,8 @@
 #pragma once
 
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include <smx/backend/shapes.hpp>
 #include <smx/mixers/concept.hpp>
@@ -27,13 +29,73 @@ inline constexpr bool streams_by_rows =
 
 namespace nn {
 
-/// A visitor for the weights of a part: names get `prefix` in front.
-template <class F> auto under(std::string prefix, F& f) {
-  return [prefix = std::move(prefix), &f](auto info, auto&... one) {
-    std::string const whole = prefix + info.name;
-    info.name = whole.c_str();
-    f(info, one...);
-  };
+/// A visitor that reads no names: none are made for it, and nothing is allocated.
+template <class F>
+concept Nameless = requires {
+  requires std::remove_cvref_t<F>::nameless;
+};
+
+/// A visitor for the weights of a part: names get `prefix` in front, a text or a number and a point.
+template <class P, class F> auto under(P prefix, F& f) {
+  if constexpr (Nameless<F>) {
+    return f;
+  } else {
+    return [prefix = std::move(prefix), &f](auto info, auto&... one) {
+      std::string whole;
+      if constexpr (std::is_integral_v<P>)
+        whole = std::to_string(prefix) + ".";
+      else
+        whole = prefix;
+      whole += info.name;
+      info.name = whole.c_str();
+      f(info, one...);
+    };
+  }
+}
+
+namespace detail {
+/// Whether all weights are as the layer says.
+template <bool Gradients> struct weight_check {
+  static constexpr bool nameless = true;
+  bool* fits;
+  template <class I, class V> void operator()(I const& info, V const& one) const {
+    constexpr int last = V::rank - 1;
+    if (Gradients && !info.trained) return;
+    *fits = *fits && one.ext == info.ext && (last == 0 || one.str[last] == 1 || one.ext[last] == 1);
+  }
+};
+
+template <bool Gradients, class L, class W> void expect_weights(L const& layer, W const& w) {
+  bool fits = true;
+  layer.for_each_weight(weight_check<Gradients>{&fits}, w);
+  if (fits) return;
+  layer.for_each_weight(
+      [](auto const& info, auto const& one) {
+        if (Gradients && !info.trained) return;
+        std::string const name = std::string(L::about.name) + ": " + (Gradients ? "d" : "") + info.name;
+        expects_extents(name.c_str(), one.ext, info.ext);
+        if constexpr (std::remove_cvref_t<decltype(one)>::rank > 1)
+          expects_contiguous_rows(name.c_str(), one);
+      },
+      w);
+}
+}  // namespace detail
+
+/// What layers of layers ask before anything is written: weights, and what gradients are added to, have the
+/// extents of for_each_weight and rows that are contiguous. (The parts ask too, but under names of their own,
+/// and the last of them when the first have run.)
+template <class L, class W> void check_weights(L const& layer, W const& w) {
+  detail::expect_weights<false>(layer, w);
+}
+template <class L, class W> void check_weight_gradients(L const& layer, W const& dw) {
+  detail::expect_weights<true>(layer, dw);
+}
+
+/// The same for an output: extents e, contiguous rows, memory apart from x.
+template <class X, class Y> void check_output(char const* name, X const& x, Y const& y, extents<4> const& e) {
+  expects_extents(name, y.ext, e);
+  expects_contiguous_rows(name, y);
+  expects_value(!overlaps(x, y), name, "memory apart from x; overlaps", 1);
 }
 
 /// (B,H,L,D) as one matrix (1,1,B H L,D) where the rows lie one after the other, else as it is.
@@ -89,6 +151,17 @@ template <class A> struct no_state {
   template <class F, class... S> static void for_each_counter(F&&, S&&...) {}
 };
 
+/// Throws unless counters (from a file) can be those of a part that was made like `like`, after `tokens`
+/// tokens of the whole.
+template <class S, class R> void expect_part_counters(S const& like, R const& read, index_t tokens) {
+  if constexpr (requires { read.tokens(); }) {
+    expects_value(read.capacity == like.capacity, "state: capacity of a part", "that of the whole",
+                  read.capacity);
+    if constexpr (requires { like.expect_counters(read); }) like.expect_counters(read);
+    expects_value(read.tokens() == tokens, "state: tokens of a part", "those of the whole", read.tokens());
+  }
+}
+
 namespace detail {
 template <class L, class A> struct part_state { using type = no_state<A>; };
 template <class L, class A>
@@ -99,9 +172,19 @@ requires(L::about.streaming) struct part_state<L, A> {
 
 template <class L, class A> using part_state = typename detail::part_state<L, A>::type;
 
+/// Whether a layer draws random numbers as it is: those depend on the positions of a whole sequence, which no
+/// stream knows.
+template <class L> bool draws(L const& layer) {
+  if constexpr (requires { layer.draws(); })
+    return layer.draws();
+  else
+    return false;
+}
+
 template <class B, class L>
 part_state<L, owns<B>> make_part_state(B& be, L const& layer, weights_in<L, B> const& w,
                                        inputs_in<L, B> const& x, index_t capacity) {
+  expects(!draws(layer), "dropout: rate: expected 0 in a stream, got another number");
   if constexpr (L::about.streaming)
     return layer.make_state(be, w, x, capacity);
   else

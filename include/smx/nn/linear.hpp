@@ -55,9 +55,7 @@ template <Compute T> struct linear {
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                out<B, T, 4> y) const {
     check(a.x, w);
-    expects_extents("linear: y", y.ext, output_extents(a));
-    expects_contiguous_rows("linear: y", y);
-    expects(!overlaps(a.x, y), "linear: y: expected memory apart from x, got an overlap");
+    nn::check_output("linear: y", a.x, y, output_extents(a));
     auto const [x, to] = matched_rows(a.x, y);
     if (bias) be.map(identity{}, to, nn::for_rows(w.bias, to.ext));
     be.gemm(op::none, op::transpose, T(1), x, nn::as_matrix(w.weight), bias ? T(1) : T(0), to);
@@ -71,7 +69,6 @@ template <Compute T> struct linear {
     if (bias) expects_extents("linear: dbias", dw.bias.ext, w.bias.ext);
     nn::check_gradients("linear: dy", "linear: dx", dy, dx.x, a.x, output_extents(a));
     expects_contiguous_rows("linear: dweight", dw.weight);
-    auto frame = be.scope();
     auto const [x, from] = matched_rows(a.x, dy);
     auto const [to, same] = matched_rows(dx.x, dy);
     be.gemm(op::none, op::none, T(1), same, nn::as_matrix(w.weight), T(0), to);
@@ -87,6 +84,7 @@ template <Compute T> struct linear {
     expects_value(channels >= 1, "linear: channels", "at least 1", channels);
     expects_value(output_channels >= 0, "linear: output_channels", "0 (channels) or a positive number",
                   output_channels);
+    expects(deviation >= 0, "linear: deviation: expected at least 0, got a negative number or NaN");
   }
   template <class X, class W> void check(X const& x, W const& w) const {
     check_options();

@@ -40,8 +40,9 @@ template <class A, class T> struct m2_mixer_state {
   }
   index_t tokens() const { return position; }
   template <class S> void expect_counters(S const& read) const {
-    main.expect_counters(read.main);
-    if (read.residual.capacity > 0) residual.expect_counters(read.residual);
+    nn::expect_part_counters(gates, read.gates, read.position);
+    nn::expect_part_counters(main, read.main, read.position);
+    if (residual.capacity > 0) nn::expect_part_counters(residual, read.residual, read.position);
   }
 };
 
@@ -150,7 +151,7 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
-    check(a.x, y);
+    check(a.x, w, y);
     index_t const length = a.x.ext[2];
     auto frame = be.scope();
     if (t.p.size() != 0) {
@@ -197,7 +198,7 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
   template <class B>
   void apply(B& be, weights<reads<B>> const& w, prepared<owns<B>> const& p, inputs<reads<B>> const& a,
              out<B, T, 4> y) const {
-    check(a.x, y);
+    check(a.x, w, y);
     expects_value(p.length == a.x.ext[2], "m2_sequence_mixer: prepared", "kernels for the length of x",
                   p.length);
     auto frame = be.scope();
@@ -211,6 +212,8 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
     check(a.x);
+    nn::check_weights(*this, w);
+    nn::check_weight_gradients(*this, dw);
     nn::check_gradients("m2_sequence_mixer: dy", "m2_sequence_mixer: dx", dy, dx.x, a.x, a.x.ext);
     expects_extents("m2_sequence_mixer: tape", t.z.ext, a.x.ext);
     index_t const length = a.x.ext[2];
@@ -254,7 +257,7 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const requires(about.streaming) {
-    check(a.x, y);
+    check(a.x, w, y);
     index_t const count = a.x.ext[2];
     extents<4> const& rows = s.gates.rows.extents();
     expects_extents("m2_sequence_mixer: x", a.x.ext, {rows[0], rows[1], -1, channels});
@@ -282,18 +285,18 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
 
  private:
   void expect_length(index_t length) const {
-    expects_value(length <= max_length, "m2_sequence_mixer: length", "no more than max_length", length);
+    expects_value(length >= 1 && length <= max_length, "m2_sequence_mixer: length of x", "1 to max_length",
+                  length);
   }
   template <class X> void check(X const& x) const {
     expects_extents("m2_sequence_mixer: x", x.ext, {-1, 1, -1, channels});
     expects_contiguous_rows("m2_sequence_mixer: x", x);
     expect_length(x.ext[2]);
   }
-  template <class X, class Y> void check(X const& x, Y const& y) const {
+  template <class X, class W, class Y> void check(X const& x, W const& w, Y const& y) const {
     check(x);
-    expects_extents("m2_sequence_mixer: y", y.ext, x.ext);
-    expects_contiguous_rows("m2_sequence_mixer: y", y);
-    expects(!overlaps(x, y), "m2_sequence_mixer: y: expected memory apart from x, got an overlap");
+    nn::check_weights(*this, w);
+    nn::check_output("m2_sequence_mixer: y", x, y, x.ext);
   }
   static extents<4> with_channels(extents<4> e, index_t n) {
     e[3] = n;

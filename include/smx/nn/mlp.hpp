@@ -55,8 +55,8 @@ template <Compute T, bool Gated, class Map = linear<T>, class Act = gelu_erf_act
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
-    check_options();
-    expects_extents(Gated ? "glu: x" : "mlp: x", a.x.ext, {-1, -1, -1, up.channels});
+    check(a.x, w);
+    expects_extents(Gated ? "glu: y" : "mlp: y", y.ext, output_extents(a));
     auto frame = be.scope();
     auto const used = t.h.size() != 0 ? t : make_tape(be, a);
     up.forward(be, w.up, {a.x}, {}, used.h);
@@ -70,8 +70,10 @@ template <Compute T, bool Gated, class Map = linear<T>, class Act = gelu_erf_act
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
-    check_options();
-    expects_extents(Gated ? "glu: x" : "mlp: x", a.x.ext, {-1, -1, -1, up.channels});
+    check(a.x, w);
+    nn::check_weight_gradients(*this, dw);
+    nn::check_gradients(Gated ? "glu: dy" : "mlp: dy", Gated ? "glu: dx" : "mlp: dx", dy, dx.x, a.x,
+                        output_extents(a));
     extents<4> e = a.x.ext;
     e[3] = up.output();
     expects_extents(Gated ? "glu: tape" : "mlp: tape", t.h.ext, e);
@@ -96,6 +98,12 @@ template <Compute T, bool Gated, class Map = linear<T>, class Act = gelu_erf_act
         up.output() == down.channels * (Gated ? 2 : 1), Gated ? "glu: up" : "mlp: up",
         Gated ? "twice the channels of down; output channels" : "the channels of down; output channels",
         up.output());
+  }
+  template <class X, class W> void check(X const& x, W const& w) const {
+    check_options();
+    nn::check_weights(*this, w);
+    expects_extents(Gated ? "glu: x" : "mlp: x", x.ext, {-1, -1, -1, up.channels});
+    expects_contiguous_rows(Gated ? "glu: x" : "mlp: x", x);
   }
   template <class V> V half(V const& h, index_t which) const {
     return slice(h, 3, which * down.channels, down.channels);

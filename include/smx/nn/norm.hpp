@@ -52,7 +52,9 @@ template <Compute T, norm_kind Kind> struct norm_layer {
     expects_contiguous_rows(rms ? "rms_norm: y" : "layer_norm: y", y);
     bool const record = t.mean.size() != 0;
     bool const in_place = !record && a.x.ptr == y.ptr && a.x.str == y.str;
-    expects(in_place || !overlaps(a.x, y), "y: expected x itself or memory apart from it, got an overlap");
+    expects(in_place || !overlaps(a.x, y),
+            rms ? "rms_norm: y: expected x itself or memory apart from it, got an overlap"
+                : "layer_norm: y: expected x itself or memory apart from it, got an overlap");
     auto frame = be.scope();
     auto const used = record ? t : make_tape(be, a);
     be.norm(Kind, T(eps), a.x, nn::as_row(w.weight), shift<B>(w), y, used.mean, used.scale);
@@ -75,7 +77,8 @@ template <Compute T, norm_kind Kind> struct norm_layer {
 
  private:
   template <class X, class W> void check(X const& x, W const& w) const {
-    expects(eps >= 0, "eps: expected at least 0, got a negative number or NaN");
+    expects(eps >= 0, rms ? "rms_norm: eps: expected at least 0, got a negative number or NaN"
+                          : "layer_norm: eps: expected at least 0, got a negative number or NaN");
     expects_extents(rms ? "rms_norm: x" : "layer_norm: x", x.ext, {-1, -1, -1, channels});
     expects_contiguous_rows(rms ? "rms_norm: x" : "layer_norm: x", x);
     expects_extents(rms ? "rms_norm: weight" : "layer_norm: weight", w.weight.ext, {channels});

@@ -53,6 +53,7 @@ struct residual {
   template <class F, class... X> static void for_each_input(F&& f, X&&... x) { f("x", x.x...); }
   template <class X> extents<4> output_extents(X const& x) const { return x.x.extents(); }
   void reseed(std::uint64_t seed) { nn::reseed(inner, seed); }
+  bool draws() const { return nn::draws(inner); }
 
   template <class B> tape<writes<B>> make_tape(B& be, inputs<reads<B>> const& a) const {
     tape<writes<B>> t;
@@ -65,7 +66,7 @@ struct residual {
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
-    check(a.x, y);
+    check(a.x, w, y);
     auto frame = be.scope();
     bool const record = t.h.size() != 0;
     if constexpr (pre) {
@@ -84,6 +85,8 @@ struct residual {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
+    check(a.x, w);
+    nn::check_weight_gradients(*this, dw);
     nn::check_gradients("residual: dy", "residual: dx", dy, dx.x, a.x, a.x.ext);
     expects_extents("residual: tape", t.h.ext, a.x.ext);
     auto frame = be.scope();
@@ -108,7 +111,7 @@ struct residual {
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const requires(about.streaming) {
-    check(a.x, y);
+    check(a.x, w, y);
     auto frame = be.scope();
     if constexpr (pre) {
       auto const h = be.template scratch<T>(a.x.ext);
@@ -129,13 +132,15 @@ struct residual {
   }
 
  private:
-  template <class X, class Y> void check(X const& x, Y const& y) const {
+  template <class X, class W> void check(X const& x, W const& w) const {
+    nn::check_weights(*this, w);
     expects_extents("residual: x", x.ext, {-1, -1, -1, norm.channels});
-    expects_extents("residual: y", y.ext, x.ext);
-    expects_extents("residual: inner", inner.output_extents(nn::input_of_extents{x.ext}), x.ext);
     expects_contiguous_rows("residual: x", x);
-    expects_contiguous_rows("residual: y", y);
-    expects(!overlaps(x, y), "residual: y: expected memory apart from x, got an overlap");
+    expects_extents("residual: inner", inner.output_extents(nn::input_of_extents{x.ext}), x.ext);
+  }
+  template <class X, class W, class Y> void check(X const& x, W const& w, Y const& y) const {
+    check(x, w);
+    nn::check_output("residual: y", x, y, x.ext);
   }
 };
 

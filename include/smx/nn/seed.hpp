@@ -4,11 +4,13 @@
 
 #include <cstdint>
 
+#include <smx/core/config.hpp>
+
 namespace smx::nn {
 
 /// A seed for part number `part` of what has `seed` (the finaliser of SplitMix64: G. Steele et al., OOPSLA
 /// 2014).
-constexpr std::uint64_t part_seed(std::uint64_t seed, std::uint64_t part) {
+SMX_HD constexpr std::uint64_t part_seed(std::uint64_t seed, std::uint64_t part) {
   std::uint64_t z = seed + (part + 1) * 0x9e3779b97f4a7c15ull;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;

@@ -70,7 +70,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                smx::out<B, T, 4> y) const {
-    check(a.x, y);
+    check(a.x, w, y);
     auto frame = be.scope();
     bool const record = t.qkv.size() != 0;
     auto const all = record ? t.qkv : be.template scratch<T>(with_channels(a.x.ext, qkv().output()));
@@ -83,7 +83,8 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
-    check(a.x, dy);
+    check(a.x, w);
+    nn::check_weight_gradients(*this, dw);
     nn::check_gradients("self_attention: dy", "self_attention: dx", dy, dx.x, a.x, a.x.ext);
     expects_extents("self_attention: tape", t.qkv.ext, with_channels(a.x.ext, qkv().output()));
     auto frame = be.scope();
@@ -106,7 +107,7 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                smx::out<B, T, 4> y) const requires(about.streaming) {
-    check(a.x, y);
+    check(a.x, w, y);
     mix.expect_tokens(s, a.x.ext[2]);
     auto frame = be.scope();
     auto const all = be.template scratch<T>(with_channels(a.x.ext, qkv().output()));
@@ -128,15 +129,20 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
     expects_value(heads >= 1, "self_attention: heads", "at least 1", heads);
     expects_value(keys() >= 1 && heads % keys() == 0, "self_attention: kv_heads", "a divisor of heads",
                   keys());
+    expects_value(head_dim >= 0, "self_attention: head_dim", "0 (channels / heads) or a positive number",
+                  head_dim);
     expects_value(head_dim > 0 || channels % heads == 0, "self_attention: channels",
                   "a multiple of heads, or a head_dim", channels);
   }
-  template <class X, class Y> void check(X const& x, Y const& y) const {
+  template <class X, class W> void check(X const& x, W const& w) const {
     check_options();
+    nn::check_weights(*this, w);
     expects_extents("self_attention: x", x.ext, {-1, 1, -1, channels});
-    expects_extents("self_attention: y", y.ext, x.ext);
-    expects(!overlaps(x, y) || std::is_const_v<typename Y::element_type>,
-            "self_attention: y: expected memory apart from x, got an overlap");
+    expects_contiguous_rows("self_attention: x", x);
+  }
+  template <class X, class W, class Y> void check(X const& x, W const& w, Y const& y) const {
+    check(x, w);
+    nn::check_output("self_attention: y", x, y, x.ext);
   }
   static extents<4> with_channels(extents<4> e, index_t n) {
     e[3] = n;

@@ -24,6 +24,12 @@ template <class A, class First, class Second> struct sequential_state {
     f("position", s.position...);
   }
   index_t tokens() const { return position; }
+  template <class S> void expect_counters(S const& read) const {
+    expects_value(read.position >= 0 && read.position <= capacity, "state: position",
+                  "no more than the capacity", read.position);
+    nn::expect_part_counters(first, read.first, read.position);
+    nn::expect_part_counters(second, read.second, read.position);
+  }
 };
 
 /// The weights' names get "first." and "second." in front. Causal where both are, with the weaker promise;
@@ -74,6 +80,7 @@ template <class First, class Second> struct sequential {
     nn::reseed(first, nn::part_seed(seed, 0));
     nn::reseed(second, nn::part_seed(seed, 1));
   }
+  bool draws() const { return nn::draws(first) || nn::draws(second); }
 
   template <class B> tape<writes<B>> make_tape(B& be, inputs<reads<B>> const& a) const {
     tape<writes<B>> t;
@@ -85,7 +92,7 @@ template <class First, class Second> struct sequential {
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
-    expects(!overlaps(a.x, y), "sequential: y: expected memory apart from x, got an overlap");
+    check(a, w, y);
     auto frame = be.scope();
     auto const h = t.h.size() != 0 ? t.h : be.template scratch<T>(first.output_extents(a));
     first.forward(be, w.first, {a.x}, t.first, h);
@@ -94,6 +101,9 @@ template <class First, class Second> struct sequential {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
+    check(a, w);
+    nn::check_weight_gradients(*this, dw);
+    nn::check_gradients("sequential: dy", "sequential: dx", dy, dx.x, a.x, output_extents(a));
     expects_extents("sequential: tape", t.h.ext, first.output_extents(a));
     auto frame = be.scope();
     auto const dh = be.template scratch<T>(t.h.ext);
@@ -111,7 +121,7 @@ template <class First, class Second> struct sequential {
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const requires(about.streaming) {
-    expects_extents("sequential: y", y.ext, output_extents(a));
+    check(a, w, y);
     expects_value(s.position + a.x.ext[2] <= s.capacity, "sequential: state",
                   "room for the positions within its capacity; positions", s.position + a.x.ext[2]);
     auto frame = be.scope();
@@ -125,6 +135,16 @@ template <class First, class Second> struct sequential {
             out<B, T, 4> y) const requires(about.streaming) {
     expects_value(a.x.ext[2] == 1, "sequential: x", "one position along L", a.x.ext[2]);
     prefill(be, w, a, s, y);
+  }
+
+ private:
+  template <class X, class W> void check(X const& a, W const& w) const {
+    nn::check_weights(*this, w);
+    expects_extents("sequential: x", a.x.ext, {-1, -1, -1, -1});
+  }
+  template <class X, class W, class Y> void check(X const& a, W const& w, Y const& y) const {
+    check(a, w);
+    nn::check_output("sequential: y", a.x, y, output_extents(a));
   }
 };
 

@@ -10,9 +10,9 @@
 
 namespace smx {
 
-/// The last K - 1 inputs; zero at the start.
+/// The last K - 1 inputs (at least one); zero at the start.
 template <class A, class T> struct short_convolution_state {
-  array<A, T, 4> rows;  // (B,H,K-1,D)
+  array<A, T, 4> rows;  // (B,H,max(K-1,1),D)
   index_t capacity = 0, position = 0;
 
   template <class F, class... S> static void for_each_array(F&& f, S&&... s) { f("rows", s.rows...); }
@@ -59,7 +59,7 @@ template <Compute T> struct short_convolution {
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                out<B, T, 4> y) const {
     check(a.x, w);
-    check_output(a.x, y);
+    nn::check_output("short_convolution: y", a.x, y, a.x.ext);
     auto frame = be.scope();
     auto const by_tap = transposed_taps<B>(be, w);
     index_t const length = a.x.ext[2];
@@ -106,27 +106,37 @@ template <Compute T> struct short_convolution {
     check_options();
     expects_extents("short_convolution: x", a.x.ext, {-1, -1, -1, channels});
     expects_value(capacity >= 1, "short_convolution: capacity", "at least 1", capacity);
-    return {tensor<T, 4, space_t<B>>(be.memory(), extents<4>{a.x.ext[0], a.x.ext[1], taps - 1, channels}),
+    return {tensor<T, 4, space_t<B>>(be.memory(), extents<4>{a.x.ext[0], a.x.ext[1], kept_rows(), channels}),
             capacity, 0};
   }
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const {
     check(a.x, w);
-    check_output(a.x, y);
+    nn::check_output("short_convolution: y", a.x, y, a.x.ext);
     extents<4> e = a.x.ext;
     expects_extents("short_convolution: x", e, {s.rows.extents()[0], s.rows.extents()[1], -1, channels});
-    expects_value(s.position + e[2] <= s.capacity, "short_convolution: state",
-                  "room for the positions within its capacity; positions", s.position + e[2]);
+    expects_extents("short_convolution: state", s.rows.extents(), {-1, -1, kept_rows(), channels});
+    index_t const count = e[2];
+    expects_value(s.position + count <= s.capacity, "short_convolution: state",
+                  "room for the positions within its capacity; positions", s.position + count);
     auto frame = be.scope();
     auto const by_tap = transposed_taps<B>(be, w);
-    index_t const count = e[2], past = taps - 1;
-    e[2] = past + count;
+    // rows that see what the state holds come from a copy of both, the others from x
+    index_t const kept = kept_rows(), head = count < kept ? count : kept;
+    e[2] = kept + head;
     auto const all = be.template scratch<T>(e);
-    be.copy(s.rows.cview(), slice(all, 2, 0, past));
-    be.copy(a.x, slice(all, 2, past, count));
-    add_taps<B>(be, w, by_tap, 0, as_input(all), y);
-    be.copy(as_input(slice(all, 2, count, past)), s.rows.view());
+    be.copy(s.rows.cview(), slice(all, 2, 0, kept));
+    be.copy(slice(a.x, 2, 0, head), slice(all, 2, kept, head));
+    add_taps<B>(be, w, by_tap, 0, slice(as_input(all), 2, kept - (taps - 1), taps - 1 + head),
+                slice(y, 2, 0, head));
+    if (count > head) {
+      add_taps<B>(be, w, by_tap, 0, slice(a.x, 2, head - (taps - 1), count - head + taps - 1),
+                  slice(y, 2, head, count - head));
+      be.copy(slice(a.x, 2, count - kept, kept), s.rows.view());
+    } else {
+      be.copy(as_input(slice(all, 2, head, kept)), s.rows.view());
+    }
     s.position += count;
   }
   template <class B>
@@ -156,11 +166,8 @@ template <Compute T> struct short_convolution {
     expects_extents("short_convolution: weight", w.weight.ext, {channels, taps});
     if (bias) expects_extents("short_convolution: bias", w.bias.ext, {channels});
   }
-  template <class X, class Y> static void check_output(X const& x, Y const& y) {
-    expects_extents("short_convolution: y", y.ext, x.ext);
-    expects_contiguous_rows("short_convolution: y", y);
-    expects(!overlaps(x, y), "short_convolution: y: expected memory apart from x, got an overlap");
-  }
+  /// A tensor has one row at least: with one tap its state holds a row that nothing reads.
+  index_t kept_rows() const { return taps > 1 ? taps - 1 : 1; }
   static extents<4> rows_of(extents<4> e, index_t n) {
     e[2] = n;
     return e;

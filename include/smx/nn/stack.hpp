@@ -3,33 +3,47 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 
 #include <smx/nn/layer.hpp>
 #include <smx/nn/seed.hpp>
 
 namespace smx {
 
-/// The states of the layers of a stack.
+/// The states of the layers of a stack. Of several states some may be new, without layers yet: all layers
+/// that one of them has are visited.
 template <class A, class L, int MaxDepth> struct stack_state {
   nn::part_state<L, A> layers[MaxDepth];
   index_t depth = 0, capacity = 0, position = 0;
 
   template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
-    index_t const n = std::min({s.depth...});
+    index_t const n = visited({s.depth...});
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_array(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                            s.layers[i]...);
   }
   template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
-    index_t const n = std::min({s.depth...});
+    f("depth", s.depth...);  // first: what reads counters learns here how many layers follow
+    index_t const n = visited({s.depth...});
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_counter(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                              s.layers[i]...);
-    f("depth", s.depth...);
     f("capacity", s.capacity...);
     f("position", s.position...);
   }
   index_t tokens() const { return position; }
+  template <class S> void expect_counters(S const& read) const {
+    expects_value(read.depth == depth, "state: depth", "that of the stack", read.depth);
+    expects_value(read.position >= 0 && read.position <= capacity, "state: position",
+                  "no more than the capacity", read.position);
+    for (index_t i = 0; i < depth; ++i) nn::expect_part_counters(layers[i], read.layers[i], read.position);
+  }
+
+ private:
+  /// A file may say any depth.
+  static index_t visited(std::initializer_list<index_t> depths) {
+    return std::clamp(std::max(depths), index_t{0}, index_t{MaxDepth});
+  }
 };
 
 /// Weights have the layers' names behind "0.", "1.", ... Shapes: x, y (B,H,L,D). It streams, and is causal,
@@ -54,7 +68,7 @@ template <class L, int MaxDepth = 48> struct stack {
 
   template <class A> struct weights { typename L::template weights<A> layers[MaxDepth]; };
   template <class A> struct inputs { array<A, T, 4> x; };
-  /// The inputs of all layers but the first, and the layers' tapes.
+  /// The inputs of all layers (the first is the caller's: extents alone), and the layers' tapes.
   template <class A> struct tape {
     array<A, T, 4> h[MaxDepth];
     typename L::template tape<A> layers[MaxDepth];
@@ -63,19 +77,19 @@ template <class L, int MaxDepth = 48> struct stack {
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
     check_depth();
-    for (index_t i = 0; i < depth; ++i)
-      layer.for_each_weight(nn::under(std::to_string(i) + ".", f), w.layers[i]...);
+    for (index_t i = 0; i < depth; ++i) layer.for_each_weight(nn::under(i, f), w.layers[i]...);
   }
   template <class F, class... X> static void for_each_input(F&& f, X&&... x) { f("x", x.x...); }
   template <class X> extents<4> output_extents(X const& x) const { return x.x.extents(); }
   /// Seeds for all layers, each another one.
   void reseed(std::uint64_t s) { seed = s; }
+  bool draws() const { return nn::draws(layer); }
 
   template <class B> tape<writes<B>> make_tape(B& be, inputs<reads<B>> const& a) const {
     check_depth();
     tape<writes<B>> t;
     for (index_t i = 0; i < depth; ++i) {
-      t.h[i] = be.template scratch<T>(a.x.ext);
+      t.h[i] = i == 0 ? out<B, T, 4>(nullptr, a.x.ext) : be.template scratch<T>(a.x.ext);
       t.layers[i] = seeded(i).make_tape(be, {i == 0 ? a.x : as_input(t.h[i])});
     }
     return t;
@@ -84,7 +98,7 @@ template <class L, int MaxDepth = 48> struct stack {
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
-    check(a.x, y);
+    check(a.x, w, y);
     auto frame = be.scope();
     bool const record = t.h[0].size() != 0;
     out<B, T, 4> spare[2] = {};
@@ -106,6 +120,8 @@ template <class L, int MaxDepth = 48> struct stack {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, T, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
+    check(a.x, w);
+    nn::check_weight_gradients(*this, dw);
     nn::check_gradients("stack: dy", "stack: dx", dy, dx.x, a.x, a.x.ext);
     expects_extents("stack: tape", t.h[0].ext, a.x.ext);
     auto frame = be.scope();
@@ -136,7 +152,7 @@ template <class L, int MaxDepth = 48> struct stack {
   template <class B>
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const requires(about.streaming) {
-    check(a.x, y);
+    check(a.x, w, y);
     expects_value(s.depth == depth, "stack: state", "one of as many layers; layers", s.depth);
     expects_value(s.position + a.x.ext[2] <= s.capacity, "stack: state",
                   "room for the positions within its capacity; positions", s.position + a.x.ext[2]);
@@ -171,13 +187,16 @@ template <class L, int MaxDepth = 48> struct stack {
   void check_depth() const {
     expects_value(depth >= 1 && depth <= MaxDepth, "stack: depth", "1 to its MaxDepth", depth);
   }
-  template <class X, class Y> void check(X const& x, Y const& y) const {
+  template <class X, class W> void check(X const& x, W const& w) const {
     check_depth();
-    expects_extents("stack: y", y.ext, x.ext);
-    expects_extents("stack: layer", layer.output_extents(nn::input_of_extents{x.ext}), x.ext);
+    nn::check_weights(*this, w);
+    expects_extents("stack: x", x.ext, {-1, -1, -1, -1});
     expects_contiguous_rows("stack: x", x);
-    expects_contiguous_rows("stack: y", y);
-    expects(!overlaps(x, y), "stack: y: expected memory apart from x, got an overlap");
+    expects_extents("stack: layer", layer.output_extents(nn::input_of_extents{x.ext}), x.ext);
+  }
+  template <class X, class W, class Y> void check(X const& x, W const& w, Y const& y) const {
+    check(x, w);
+    nn::check_output("stack: y", x, y, x.ext);
   }
 };
 

@@ -14,6 +14,12 @@ template <class M> std::vector<std::string> weight_names(M const& m) {
   m.for_each_weight([&](auto const& info) { names.emplace_back(info.name); });
   return names;
 }
+/// For each weight whether it is trained: a table has no gradient.
+template <class M> std::vector<bool> trained_weights(M const& m) {
+  std::vector<bool> trained;
+  m.for_each_weight([&](auto const& info) { trained.push_back(info.trained); });
+  return trained;
+}
 template <class M> std::vector<std::string> input_names(host_inputs<M> const& x) {
   std::vector<std::string> names;
   M::for_each_input(

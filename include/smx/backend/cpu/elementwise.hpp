@@ -11,16 +11,19 @@
 #include <utility>
 
 #include <smx/backend/axes.hpp>
+#include <smx/backend/cpu/activations.hpp>
 #include <smx/backend/cpu/transpose.hpp>
 #include <smx/core/functors.hpp>
 #include <smx/core/view.hpp>
 
 namespace smx::cpu_kernels::inline SMX_CPU_ABI {
 
-/// y := f(x...) over one row of n entries.
+/// y := f(x...) over one row of n entries; for what activations.hpp has, on vectors.
 template <class F, class Y, class... X>
 SMX_INLINE void map_row(F const& f, index_t n, Y* y, index_t sy, std::pair<X const*, index_t>... x) {
-  if (sy == 1 && (... && (x.second == 1))) {
+  if constexpr (OnVectors<F, Y, X...>) {
+    map_vectors(f, n, y, sy, x...);
+  } else if (sy == 1 && (... && (x.second == 1))) {
     if constexpr (std::is_same_v<F, identity> && (... && std::is_same_v<X, Y>)) {
       (std::memmove(y, x.first, static_cast<std::size_t>(n) * sizeof(Y)), ...);
       return;

@@ -142,7 +142,8 @@ template <HasCases M> verdict bad_extents_throw(runner<M> const& be, problem<M> 
   p.mixer.for_each_weight(
       [&](auto const& info, auto& v, auto& dv) {
         spoil(std::string("backward: ") + info.name, {info.name}, v, backward);
-        spoil(std::string("d") + info.name, {std::string("d") + info.name}, dv, backward);
+        if (info.trained)
+          spoil(std::string("d") + info.name, {std::string("d") + info.name}, dv, backward);
       },
       call.w, call.dw);
   spoil("dy", {"dy"}, call.dy, backward);
