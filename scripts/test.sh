@@ -76,7 +76,7 @@ fi
 
 if [ "$install" = yes ]; then
   packages=(cmake ninja-build g++ git python3 python3-matplotlib libeigen3-dev catch2 libbenchmark-dev
-    nlohmann-json3-dev libcli11-dev libutf8proc-dev python3-venv)
+    nlohmann-json3-dev libcli11-dev libpng-dev libutf8proc-dev python3-venv)
   case " ${presets[*]} " in
     *" clang "*) packages+=(clang libclang-rt-dev) ;;
   esac

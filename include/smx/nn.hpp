@@ -10,6 +10,7 @@
 #include <smx/nn/m2_sequence_mixer.hpp>
 #include <smx/nn/mlp.hpp>
 #include <smx/nn/norm.hpp>
+#include <smx/nn/patch_embedding.hpp>
 #include <smx/nn/positions.hpp>
 #include <smx/nn/recomputed.hpp>
 #include <smx/nn/residual.hpp>
@@ -18,3 +19,4 @@
 #include <smx/nn/sequential.hpp>
 #include <smx/nn/short_convolution.hpp>
 #include <smx/nn/stack.hpp>
+#include <smx/nn/tables.hpp>

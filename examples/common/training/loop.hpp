@@ -229,7 +229,8 @@ template <class B, class M, class Task> class trainer {
     if (!o_.page.empty() && (stop || !records_.empty())) {
       page_content page{o_.title, {}, records_};
       page.facts.emplace_back("steps", std::to_string(step));
-      for (auto const& [name, value] : run_.config.flatten().items())
+      nlohmann::json const flat = run_.config.flatten();  // items() refers to it
+      for (auto const& [name, value] : flat.items())
         page.facts.emplace_back(name.substr(1),
                                 value.is_string() ? value.template get<std::string>() : value.dump());
       write_training_page(o_.page, page);
