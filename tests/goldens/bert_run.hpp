@@ -4,6 +4,7 @@
 #pragma once
 
 #include <smx/backend/reference.hpp>
+#include <smx/mixers/run.hpp>
 #include <smx/models/bert_checkpoint.hpp>
 #include <tests/goldens/family.hpp>
 
@@ -61,9 +62,8 @@ template <class T, class B, class Block> class bert_run {
 
   /// `ignored`: labels up to this number do not count.
   void compute(std::int64_t ignored) {
-    auto const weights = load_parameters(be_, g_, model_, [&](auto& from, auto const& w) {
-      smx::read_bert(model_, mixing_, from, w);
-    });
+    auto const weights = load_parameters(
+        be_, g_, model_, [&](auto& from, auto const& w) { smx::read_bert(model_, mixing_, from, w); });
     auto frame = be_.scope();
     smx::parameters<smx::bert<Block>, B> gradients(be_, model_);
     smx::bert_tokens<B> const tokens{as_ids(ids_), types_.size() == 0 ? in2{} : as_ids(types_)};
@@ -101,9 +101,7 @@ template <class T, class B, class Block> class bert_run {
     auto const all = values(name);
     return upload<index_t>(be_, all, extents<1>{static_cast<index_t>(all.size())});
   }
-  in2 as_ids(smx::tensor<index_t, 1, smx::space_t<B>> const& v) const {
-    return in2(v.cview().ptr, extents_);
-  }
+  in2 as_ids(smx::tensor<index_t, 1, smx::space_t<B>> const& v) const { return in2(v.cview().ptr, extents_); }
   /// The attention mask as lengths; without one all positions count.
   std::vector<index_t> valid_lengths() const {
     auto const [batch, length] = extents_.n;
@@ -113,7 +111,8 @@ template <class T, class B, class Block> class bert_run {
     for (index_t b = 0; b < batch; ++b) {
       auto const row = mask.begin() + b * length;
       index_t const n = std::find(row, row + length, 0) - row;
-      if (std::find(row + n, row + length, 1) != row + length) g_.fail("in.attention_mask: expected padding at the end");
+      if (std::find(row + n, row + length, 1) != row + length)
+        g_.fail("in.attention_mask: expected padding at the end");
       lengths[static_cast<std::size_t>(b)] = n;
     }
     return lengths;
@@ -123,7 +122,8 @@ template <class T, class B, class Block> class bert_run {
     if (mixing_ != smx::bert_mixing::alibi) return;
     for (index_t b = 0; b < h.ext[0]; ++b) {
       index_t const n = lengths_.data()[b];
-      if (n < h.ext[2]) be_.map(smx::constant<T>{T(0)}, smx::slice(smx::slice(h, 0, b, 1), 2, n, h.ext[2] - n));
+      if (n < h.ext[2])
+        be_.map(smx::constant<T>{T(0)}, smx::slice(smx::slice(h, 0, b, 1), 2, n, h.ext[2] - n));
     }
   }
 
@@ -168,7 +168,8 @@ template <class T, class B, class Block> class bert_run {
     std::vector<T> unit = elements(y.cview());
     for (std::size_t i = 0; i < unit.size(); i += static_cast<std::size_t>(h.ext[3])) {
       double sum = 0;
-      for (std::size_t j = 0; j < static_cast<std::size_t>(h.ext[3]); ++j) sum += double(unit[i + j]) * double(unit[i + j]);
+      for (std::size_t j = 0; j < static_cast<std::size_t>(h.ext[3]); ++j)
+        sum += double(unit[i + j]) * double(unit[i + j]);
       for (std::size_t j = 0; j < static_cast<std::size_t>(h.ext[3]); ++j)
         unit[i + j] = static_cast<T>(unit[i + j] / std::sqrt(sum));
     }

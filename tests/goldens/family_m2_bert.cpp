@@ -11,9 +11,8 @@ struct m2_bert_family {
     c.allow_single(2e-4, 2e-4);
     smx::checkpoint_reader from(g.file(), smx::bert_prefixes("w."));
     smx::bert_config const config = smx::deduce_bert(from, options_of(g));
-    for_block<T>(config, [&]<class Block>(Block const&) {
-      bert_run<T, B, Block>(be, g, c, config).compute(0);
-    });
+    for_block<T>(config,
+                 [&]<class Block>(Block const&) { bert_run<T, B, Block>(be, g, c, config).compute(0); });
   }
 };
 

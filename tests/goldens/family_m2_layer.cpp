@@ -27,7 +27,8 @@ struct m2_layer_family {
     using T = typename Block::scalar;
     auto const mixing = smx::bert_mixing::m2;
     auto const w = load_parameters(be, g, m, [&](auto& from, auto const& to) {
-      smx::for_each_tensor(m, mixing, "", [&](auto const& names, auto const& v) { from.read(names, v); }, to);
+      smx::for_each_tensor(
+          m, mixing, "", [&](auto const& names, auto const& v) { from.read(names, v); }, to);
     });
     extents<3> const e = g.extents_of<3>("in.x");
     auto const x = load<T>(be, g, "in.x", extents<4>{e[0], 1, e[1], e[2]});

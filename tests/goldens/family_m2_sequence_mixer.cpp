@@ -29,7 +29,8 @@ struct m2_sequence_mixer_family {
                   .hidden = config.hidden,
                   .modulation = config.modulation};
     auto const w = load_parameters(be, g, m, [&](auto& from, auto const& to) {
-      smx::for_each_tensor(m, "", [&](auto const& names, auto const& v) { from.read(names, v); }, to);
+      smx::for_each_tensor(
+          m, "", [&](auto const& names, auto const& v) { from.read(names, v); }, to);
     });
     extents<3> const e = g.extents_of<3>("in.u");
     auto const u = load<T>(be, g, "in.u", extents<4>{e[0], 1, e[1], e[2]});

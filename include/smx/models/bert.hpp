@@ -18,7 +18,9 @@
 namespace smx {
 
 /// What BERT reads: ids (B,L), and their types (B,L), or nothing where all are of type 0.
-template <class B> struct bert_tokens { in<B, index_t, 2> ids, types = {}; };
+template <class B> struct bert_tokens {
+  in<B, index_t, 2> ids, types = {};
+};
 
 /// The tokens of (B,L) that a masked-LM loss is about: places b L + l, and the ids that stood there.
 template <class B> struct masked_tokens { in<B, index_t, 1> places, targets; };
@@ -319,7 +321,8 @@ template <class Block> struct bert {
     return view<U, 2, S>(v.ptr, {v.ext[0] * v.ext[1] * v.ext[2], v.ext[3]});
   }
 
-  /// norm(word + position + type); without a tape in h where it may be, else in scratch of the caller's frame.
+  /// norm(word + position + type); without a tape in h where it may be, else in scratch of the caller's
+  /// frame.
   template <class B>
   in<B, T, 4> embed(B& be, weights<reads<B>> const& w, bert_tokens<B> const& tokens, tape<writes<B>> const& t,
                     out<B, T, 4> h) const {

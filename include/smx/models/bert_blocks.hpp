@@ -14,9 +14,8 @@ namespace smx {
 
 /// y = norm(z + feed(z)), z = norm(x + attention(x)). Queries see the keys that padding leaves.
 template <Compute T, class Feed = mlp<T>, class Scores = plain_scores>
-using softmax_block =
-    sequential<residual<self_attention<T, padding_mask, Scores>, norm_placement::post>,
-               residual<Feed, norm_placement::post>>;
+using softmax_block = sequential<residual<self_attention<T, padding_mask, Scores>, norm_placement::post>,
+                                 residual<Feed, norm_placement::post>>;
 
 /// y = norm(z + feed(z)), z = mixer(x). Padding takes part in the convolutions, as in the reference.
 template <Compute T, class Feed = glu<T, block_diagonal<T>>,
@@ -43,10 +42,14 @@ void set_lengths(sequential<First, Second>& layer, padding_mask const& mask) {
 /// Kernels of a layer for one length, prepared once; of a layer that has none there is nothing in it.
 namespace nn {
 namespace detail {
-template <class L, class A> struct prepared_part { struct type {}; };
+template <class L, class A> struct prepared_part {
+  struct type {};
+};
 template <class L, class A>
 requires requires { typename L::template prepared<A>; }
-struct prepared_part<L, A> { using type = typename L::template prepared<A>; };
+struct prepared_part<L, A> {
+  using type = typename L::template prepared<A>;
+};
 template <class First, class Second, class A> struct prepared_part<sequential<First, Second>, A> {
   using type = typename prepared_part<First, A>::type;
 };
@@ -54,8 +57,11 @@ template <class First, class Second, class A> struct prepared_part<sequential<Fi
 template <class L, class A> using prepared_part = typename detail::prepared_part<L, A>::type;
 
 /// Whether a layer's kernels depend on weights and length alone.
-template <class L> inline constexpr bool prepares = requires { typename L::template prepared<owns_in<host_space>>; };
-template <class First, class Second> inline constexpr bool prepares<sequential<First, Second>> = prepares<First>;
+template <class L> inline constexpr bool prepares = requires {
+  typename L::template prepared<owns_in<host_space>>;
+};
+template <class First, class Second>
+inline constexpr bool prepares<sequential<First, Second>> = prepares<First>;
 
 template <class B, class L>
 prepared_part<L, owns<B>> prepare_part(B& be, L const& layer, weights_in<L, B> const& w, index_t length) {
@@ -74,7 +80,8 @@ void apply_part(B& be, L const& layer, weights_in<L, B> const& w, prepared_part<
     layer.forward(be, w, {x}, {}, y);
   } else if constexpr (requires { layer.first; }) {
     auto frame = be.scope();
-    auto const h = be.template scratch<typename L::scalar>(layer.first.output_extents(input_of_extents{x.ext}));
+    auto const h =
+        be.template scratch<typename L::scalar>(layer.first.output_extents(input_of_extents{x.ext}));
     apply_part(be, layer.first, w.first, p, x, h);
     layer.second.forward(be, w.second, {as_input(h)}, {}, y);
   } else {

@@ -2,9 +2,9 @@
 /// \file  BERT models from checkpoints: what a file's tensors say about the model, checked against what its
 /// config says, and the weights. Layouts: models/bert_tensors.hpp.
 ///
-/// Rules of the files. Names may begin with `bert.`, `model.` and `module.`. The decoder is the table of words:
-/// it may be left out, and must equal it where it is there. Tables of the filters are read, never recomputed:
-/// they are trained. The vocabulary may be padded to a multiple of 8.
+/// Rules of the files. Names may begin with `bert.`, `model.` and `module.`. The decoder is the table of
+/// words: it may be left out, and must equal it where it is there. Tables of the filters are read, never
+/// recomputed: they are trained. The vocabulary may be padded to a multiple of 8.
 #pragma once
 
 #include <algorithm>
@@ -76,8 +76,8 @@ class bert_deduction {
     else if (from_.contains(layer + "attention.self.Wqkv.weight"))
       c.mixing = bert_mixing::alibi;
     else if (!from_.contains(layer + "attention.self.query.weight"))
-      problems_.push_back("layer 0 has neither '" + layer + "attention.self.query.weight' (BERT) nor '" + layer +
-                          "attention.in_linear.weight' (M2-BERT)");
+      problems_.push_back("layer 0 has neither '" + layer + "attention.self.query.weight' (BERT) nor '" +
+                          layer + "attention.in_linear.weight' (M2-BERT)");
     if (!problems_.empty()) fail();
     c.depth = depth();
     agree("num_hidden_layers", c.depth, "encoder.layer." + std::to_string(c.depth - 1) + ".*");
@@ -158,8 +158,8 @@ class bert_deduction {
     c.heads = static_cast<index_t>(option("num_attention_heads", 1));
     if (c.heads < 1 || c.channels % c.heads != 0)
       problems_.push_back("num_attention_heads: config says " + text(option("num_attention_heads", 1)) +
-                          ", which does not divide the " + std::to_string(c.channels) + " channels of tensor '" +
-                          "embeddings.word_embeddings.weight'");
+                          ", which does not divide the " + std::to_string(c.channels) +
+                          " channels of tensor '" + "embeddings.word_embeddings.weight'");
   }
   index_t depth() {
     index_t n = 0;
@@ -192,8 +192,8 @@ class bert_deduction {
     }
     auto const& shape = from_.shape(name);
     if (shape.size() == rank && std::ranges::all_of(shape, [](index_t n) { return n >= 1; })) return true;
-    problems_.push_back("tensor '" + name + "': expected " + std::to_string(rank) + " extents of at least 1, got " +
-                        print_shape(shape));
+    problems_.push_back("tensor '" + name + "': expected " + std::to_string(rank) +
+                        " extents of at least 1, got " + print_shape(shape));
     return false;
   }
   static std::string text(double x) {
@@ -204,8 +204,8 @@ class bert_deduction {
   [[noreturn]] void fail() const {
     std::string all;
     for (std::string const& one : problems_) all += "\n  " + one;
-    raise<file_error>(from_.file().path(), "the tensors are not those of a BERT model that the config allows:" +
-                                               all);
+    raise<file_error>(from_.file().path(),
+                      "the tensors are not those of a BERT model that the config allows:" + all);
   }
 
   checkpoint_reader& from_;

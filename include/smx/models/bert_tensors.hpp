@@ -3,8 +3,8 @@
 /// (J. Devlin et al.) and of Monarch Mixer's code (M2-BERT, and its attention baseline with ALiBi).
 ///
 /// One walk over the weights serves reading, writing and comparing gradients: f(names, view...), with the
-/// names in the order of preference; several where files differ or one tensor has more than one name. Names of
-/// the encoder come without `bert.`, those of heads begin with `cls.` or `classifier.`.
+/// names in the order of preference; several where files differ or one tensor has more than one name. Names
+/// of the encoder come without `bert.`, those of heads begin with `cls.` or `classifier.`.
 #pragma once
 
 #include <string>
@@ -14,8 +14,8 @@
 
 namespace smx {
 
-/// What mixes the sequence, and with it the names: self-attention in the layout of Hugging Face, self-attention
-/// with ALiBi and m2_sequence_mixer in the layout of Monarch Mixer.
+/// What mixes the sequence, and with it the names: self-attention in the layout of Hugging Face,
+/// self-attention with ALiBi and m2_sequence_mixer in the layout of Monarch Mixer.
 enum class bert_mixing : char { softmax, alibi, m2 };
 
 namespace detail {
@@ -82,8 +82,8 @@ void for_each_tensor(m2_block<T, Feed, K> const& m, bert_mixing, std::string con
   detail::name_norm(at + "mlp.layernorm.", f, w.second.norm...);
 }
 template <class T, class Feed, class Scores, class F, class... W>
-void for_each_tensor(softmax_block<T, Feed, Scores> const& m, bert_mixing mixing, std::string const& at, F&& f,
-                     W const&... w) {
+void for_each_tensor(softmax_block<T, Feed, Scores> const& m, bert_mixing mixing, std::string const& at,
+                     F&& f, W const&... w) {
   auto const& attention = m.first.inner;
   bool const split = mixing == bert_mixing::softmax;
   index_t const rows[] = {attention.heads * attention.dim(), attention.keys() * attention.dim()};
