@@ -54,10 +54,29 @@ macro(smx_need_benchmark)
            SYSTEM benchmark)
 endmacro()
 
-macro(smx_need_json)
+macro(smx_need_json)  # [OPTIONAL]
   smx_need(json nlohmann_json::nlohmann_json nlohmann_json 3.11 https://github.com/nlohmann/json.git v3.11.2
-           INCLUDE single_include)
+           INCLUDE single_include ${ARGN})
 endmacro()
+
+# Debian's package has no CMake files, and what is built from the sources has no namespace.
+function(smx_need_utf8proc)  # [OPTIONAL]
+  find_path(SMX_UTF8PROC_INCLUDE utf8proc.h)
+  find_library(SMX_UTF8PROC_LIBRARY utf8proc)
+  mark_as_advanced(SMX_UTF8PROC_INCLUDE SMX_UTF8PROC_LIBRARY)
+  if(NOT TARGET utf8proc::utf8proc AND SMX_UTF8PROC_INCLUDE AND SMX_UTF8PROC_LIBRARY)
+    add_library(utf8proc::utf8proc UNKNOWN IMPORTED GLOBAL)
+    set_target_properties(utf8proc::utf8proc PROPERTIES IMPORTED_LOCATION "${SMX_UTF8PROC_LIBRARY}"
+                                                        INTERFACE_INCLUDE_DIRECTORIES "${SMX_UTF8PROC_INCLUDE}")
+  endif()
+  if(TARGET utf8proc::utf8proc)
+    return()
+  endif()
+  smx_need(utf8proc utf8proc utf8proc "" https://github.com/JuliaStrings/utf8proc.git v2.10.0 ${ARGN} SYSTEM utf8proc)
+  if(TARGET utf8proc AND NOT TARGET utf8proc::utf8proc)
+    add_library(utf8proc::utf8proc ALIAS utf8proc)
+  endif()
+endfunction()
 
 macro(smx_need_cli11)
   smx_need(cli11 CLI11::CLI11 CLI11 2.1 https://github.com/CLIUtils/CLI11.git v2.1.2 INCLUDE include)

@@ -51,7 +51,7 @@ done
 # every mixer to the suite in both types on every backend. clang does so in float, on the CPU backend; what it leaves
 # out runs the same library code. A sanitizer says nothing about the sources or the
 # package files, and that a header compiles alone does not depend on the compiler.
-units="core;io;backend;backend/cpu;structured;mixers;conformance;goldens;fuzz"
+units="core;io;backend;backend/cpu;structured;mixers;conformance;goldens;fuzz;examples"
 options_for() {
   case "$1" in
     release) echo "-DSMX_TEST_PARTS=all -DSMX_BENCH_FLAGS=-Og $cuda" ;;
@@ -74,7 +74,7 @@ fi
 
 if [ "$install" = yes ]; then
   packages=(cmake ninja-build g++ git python3 python3-matplotlib libeigen3-dev catch2 libbenchmark-dev
-    nlohmann-json3-dev libcli11-dev)
+    nlohmann-json3-dev libcli11-dev libutf8proc-dev python3-venv)
   case " ${presets[*]} " in
     *" clang "*) packages+=(clang libclang-rt-dev) ;;
   esac
