@@ -78,6 +78,6 @@ function(smx_need_utf8proc)  # [OPTIONAL]
   endif()
 endfunction()
 
-macro(smx_need_cli11)
-  smx_need(cli11 CLI11::CLI11 CLI11 2.1 https://github.com/CLIUtils/CLI11.git v2.1.2 INCLUDE include)
+macro(smx_need_cli11)  # [OPTIONAL]
+  smx_need(cli11 CLI11::CLI11 CLI11 2.1 https://github.com/CLIUtils/CLI11.git v2.1.2 INCLUDE include ${ARGN})
 endmacro()

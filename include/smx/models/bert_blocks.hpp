@@ -89,6 +89,15 @@ void apply_part(B& be, L const& layer, weights_in<L, B> const& w, prepared_part<
   }
 }
 
+/// Bytes of what prepare_part returns.
+template <class P> std::size_t prepared_bytes(P const& p) {
+  if constexpr (requires { p.main.storage; })
+    return static_cast<std::size_t>(p.main.storage.size() + p.residual.storage.size()) *
+           sizeof(typename std::remove_cvref_t<decltype(p.main.storage)>::value_type);
+  else
+    return 0;
+}
+
 /// x times a number.
 template <class T> struct scaled {
   T factor;
