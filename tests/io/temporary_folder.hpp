@@ -13,8 +13,8 @@ namespace test {
 
 class temporary_folder {
  public:
-  temporary_folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "smx-test-XXXXXX").string();
+  explicit temporary_folder(std::filesystem::path const& place = std::filesystem::temp_directory_path()) {
+    std::string name = (place / "smx-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
     path_ = name;
   }

@@ -171,6 +171,8 @@ TEST_CASE("adamw: what a device runs without waiting leaves the weights alone to
   CHECK(smx::detail::second_moment<float>{0.9f, 0.1f, 0.1f}(2.f, nan, nan, 1.f) == 2.f);
   CHECK(smx::detail::adam_step<float>{0.9f, 0.1f, 1.f, 1e-8f}(2.f, 1.f, 1.f, nan) == 2.f);
   CHECK(smx::detail::clip_entry<float>{1.f}(2.f, HUGE_VALF) == 2.f);
+  CHECK(smx::detail::clip_entry<float>{10.f}(2.f, 5.f) == 2.f);
+  CHECK(smx::detail::clip_entry<float>{10.f}(2.f, 40.f) == test::Approx(0.5f));
 }
 
 TEST_CASE("adamw: the workspace is what was planned", "[nn]") {

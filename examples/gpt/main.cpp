@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  smx-gpt: trains language models around the sequence mixers of smx, and writes with them.
+#include <CLI/CLI.hpp>
+
+#include <examples/gpt/runner.hpp>
+
+namespace {
+
+using namespace smx_examples;
+
+mixer_program find_mixer(std::string const& name) {
+  std::string known;
+  for (auto const& one : all_mixers()) {
+    if (name == one.name) return one;
+    known += (known.empty() ? "" : ", ") + std::string(one.name);
+  }
+  throw smx::precondition_error("mixer: expected one of " + known + ", got '" + name + "'");
+}
+
+void add_common(CLI::App& app, program_options& o) {
+  app.add_option("--threads", o.threads, "Threads; 0: all cores")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--tokenizer", o.tokenizer, "tokenizer.json with byte pairs; without it, tokens are bytes");
+}
+void add_writing(CLI::App& app, program_options& o) {
+  app.add_option("--prompt", o.prompt, "What the text begins with")->capture_default_str();
+  app.add_option("--tokens", o.tokens, "Tokens to write")->capture_default_str();
+  app.add_option("--temperature", o.temperature, "0: always the most likely token")->capture_default_str();
+  app.add_option("--top-k", o.top_k, "Only the k most likely tokens; 0: all")->capture_default_str();
+  app.add_option("--top-p", o.top_p, "Only the most likely tokens that have this share")
+      ->capture_default_str();
+}
+
+void add_train(CLI::App& app, program_options& o) {
+  auto& m = o.model;
+  auto& t = o.training;
+  app.add_option("--text", o.text, "Files of text; without: the licence texts that Debian has");
+  app.add_option("--held-out", o.held_out, "Share of each file, its end, that is not trained on")
+      ->capture_default_str();
+  std::vector<std::string> names;
+  for (auto const& one : all_mixers()) names.push_back(one.name);
+  app.add_option("--mixer", m.mixer, "Sequence mixer")->check(CLI::IsMember(names))->capture_default_str();
+  app.add_option("--channels", m.channels, "Channels of the model")->capture_default_str();
+  app.add_option("--depth", m.depth, "Blocks")->capture_default_str();
+  app.add_option("--inner", m.inner, "Channels inside of the MLPs; 0: 4 times those of the model")
+      ->capture_default_str();
+  app.add_option("--length", m.length, "Tokens of a sequence in training")->capture_default_str();
+  app.add_option("--max-length", m.max_length, "Positions that the model has; 0: the length")
+      ->capture_default_str();
+  app.add_option("--heads", m.heads, "Heads: attention, ssd")->capture_default_str();
+  app.add_option("--state", m.state, "Size of the state: ssd")->capture_default_str();
+  app.add_flag("--residual-convolution", m.residual, "m2: a second long convolution, of the input itself");
+  app.add_flag("!--no-positions", m.positions, "attention: without a table of positions");
+  app.add_option("--batch", o.batch, "Sequences a step")->capture_default_str();
+  app.add_option("--steps", t.steps, "Steps of the run; 0: as many as --minutes allow")
+      ->capture_default_str();
+  app.add_option("--minutes", t.minutes, "Length of the run where --steps is 0")->capture_default_str();
+  app.add_option("--rate", t.rate, "Learning rate at its peak")->capture_default_str();
+  app.add_option("--warmup", t.warmup, "Steps before the peak")->capture_default_str();
+  app.add_option("--decay", t.decay, "Weight decay")->capture_default_str();
+  app.add_option("--clip", t.clip, "Longest gradient; 0: any")->capture_default_str();
+  app.add_option("--seed", t.seed, "Of the weights and of the order of the data")->capture_default_str();
+  app.add_option("--checkpoint", t.checkpoint, "File that the run is saved to");
+  app.add_option("--save-every", t.save_every, "Steps between saves; 0: at the end only")
+      ->capture_default_str();
+  app.add_flag("--resume", t.resume, "Go on from the checkpoint");
+  app.add_flag("--overwrite", t.overwrite, "Begin again where there is a checkpoint");
+  app.add_option("--log", t.log, "Log as JSON lines");
+  app.add_option("--page", t.page, "HTML page with curves");
+  app.add_option("--log-every", t.log_every, "Steps between records")->capture_default_str();
+  app.add_option("--evaluate-every", t.evaluate_every, "Steps between held-out losses; 0: at the end only")
+      ->capture_default_str();
+  app.add_flag("--plan", o.plan, "Only print what memory and time the run would take");
+  app.add_flag("--quiet", t.quiet, "No progress on stderr");
+}
+
+/// The model's config from the checkpoint; tokenizer and texts from there too, unless given.
+void take_config(program_options& o) {
+  auto const run = tensor_reader(o.checkpoint).run();
+  auto const part = [&](char const* name) -> nlohmann::json const& {
+    auto const it = run.config.find(name);
+    if (it == run.config.end())
+      throw smx::file_error(
+          o.checkpoint, std::string("config: '") + name + "' is missing; expected a checkpoint of smx-gpt");
+    return *it;
+  };
+  o.model = read_model_config(part("model"), o.checkpoint);
+  if (o.tokenizer.empty()) o.tokenizer = part("tokenizer").get<std::string>();
+  if (o.text.empty()) {
+    o.text = part("data").at("files").get<std::vector<std::string>>();
+    o.held_out = part("data").at("held_out").get<double>();
+  } else {
+    o.held_out = 0;
+  }
+}
+
+void expects_vocabulary(program_options const& o, codec const& c) {
+  smx::expects_value(c.vocabulary() <= o.model.vocabulary, "tokenizer",
+                     "no more tokens than the model has; tokens", c.vocabulary());
+}
+
+void train(program_options& o) {
+  if (o.text.empty()) o.text = default_texts();
+  if (o.model.max_length == 0) o.model.max_length = o.model.length;
+  smx::expects_value(o.model.max_length >= o.model.length, "max-length", "at least the length",
+                     o.model.max_length);
+  if (o.training.steps == 0 && o.training.minutes == 0) o.training.minutes = 3;
+  codec const c(o.tokenizer);
+  o.model.vocabulary = c.vocabulary();
+  find_mixer(o.model.mixer).train(o, c, read_texts(o.text, o.held_out, c));
+}
+void generate(program_options& o) {
+  take_config(o);
+  codec const c(o.tokenizer);
+  expects_vocabulary(o, c);
+  find_mixer(o.model.mixer).generate(o, c);
+}
+void eval(program_options& o) {
+  take_config(o);
+  codec const c(o.tokenizer);
+  expects_vocabulary(o, c);
+  text_data data = read_texts(o.text, o.held_out, c);
+  if (o.held_out == 0) data.held_out = data.train, data.held_out_bytes = data.train_bytes;
+  find_mixer(o.model.mixer).eval(o, c, data);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  program_options o;
+  CLI::App app("Language models around the sequence mixers of smx", "smx-gpt");
+  app.require_subcommand(1);
+  auto& to_train = *app.add_subcommand("train", "Train a model on text, then let it write");
+  auto& to_write = *app.add_subcommand("generate", "Write with a trained model, token by token");
+  auto& to_eval = *app.add_subcommand("eval", "Bits per byte on text that was held out, or on other text");
+  for (auto* one : {&to_train, &to_write, &to_eval}) add_common(*one, o);
+  add_train(to_train, o);
+  add_writing(to_train, o);
+  add_writing(to_write, o);
+  to_write.add_option("--model", o.checkpoint, "Checkpoint of smx-gpt train")->required();
+  to_write.add_option("--seed", o.seed, "Of the choice of tokens")->capture_default_str();
+  to_write.add_flag("--plain", o.plain, "The text alone, without times");
+  to_eval.add_option("--model", o.checkpoint, "Checkpoint of smx-gpt train")->required();
+  to_eval.add_option("--text", o.text, "Files of text; without: what training held out");
+  to_eval.add_option("--length", o.lengths,
+                     "Lengths of the windows; without: the trained one and longer ones");
+  try {
+    app.parse(argc, argv);
+  } catch (CLI::ParseError const& e) {
+    int const status = app.exit(e);
+    if (status == 0) return 0;
+    auto const used = app.get_subcommands();
+    std::fputs((used.empty() ? app.help() : used.front()->help()).c_str(), stderr);
+    return 2;
+  }
+  try {
+    if (to_train.parsed()) train(o);
+    if (to_write.parsed()) generate(o);
+    if (to_eval.parsed()) eval(o);
+  } catch (std::exception const& e) {
+    std::fprintf(stderr, "smx-gpt: %s\n", e.what());
+    return 1;
+  }
+  return 0;
+}
