@@ -4,6 +4,7 @@
 ///   smx-bert embed --model DIR [FILE...]        embeddings of lines, as JSON lines or .npy
 ///   smx-bert fill-mask --model DIR [FILE...]    the most likely tokens for [MASK]
 ///   smx-bert info --model DIR                   what a model holds, and what it costs
+///   smx-bert train --text FILE... --out DIR     a masked language model, with either mixer
 ///
 /// Exit status: 0; 1 when something failed; 2 wrong use.
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include <examples/bert/info.hpp>
 #include <examples/bert/output.hpp>
 #include <examples/bert/texts.hpp>
+#include <examples/bert/train.hpp>
 #include <nlohmann/json.hpp>
 
 namespace {
@@ -45,7 +47,7 @@ void embed(command const& c) {
   smx::cpu be(c.threads);
   wordpiece_tokenizer const tokens = read_bert_tokenizer(c.model);
   any_bert bert = load(be, c);
-  std::vector<std::string> const texts = read_texts(c.files, c.json_input);
+  std::vector<std::string> const texts = read_lines(c.files, c.json_input);
   output_file out(c.out);
   bool const npy = c.format == "npy";
   if (npy) out.begin_npy(texts.size(), static_cast<std::size_t>(bert.config.channels));
@@ -63,7 +65,7 @@ void fill_mask(command const& c) {
   smx::cpu be(c.threads);
   wordpiece_tokenizer const tokens = read_bert_tokenizer(c.model);
   any_bert bert = load(be, c);
-  std::vector<std::string> const texts = read_texts(c.files, c.json_input);
+  std::vector<std::string> const texts = read_lines(c.files, c.json_input);
   output_file out(c.out);
   progress said("texts", texts.size(), c.embed.quiet);
   for (std::string const& text : texts) {
@@ -93,6 +95,49 @@ void add_texts(CLI::App& app, command& c) {
   app.add_option("--out", c.out, "output file; none: standard output");
   app.add_flag("--strict", c.strict, "refuse tensors that no part of the model is");
   app.add_flag("--quiet", c.embed.quiet, "no progress, no notes");
+}
+
+void add_train(CLI::App& app, train_options& o) {
+  auto& t = o.training;
+  app.add_option("--text", o.text, "files of text")->required();
+  app.add_option("--mixer", o.mixer, "m2 or softmax")
+      ->check(CLI::IsMember({"m2", "softmax"}))
+      ->capture_default_str();
+  app.add_option("--vocab", o.vocabulary, "vocab.txt or tokenizer.json; without: made from the texts");
+  app.add_option("--vocab-size", o.vocabulary_size, "of a vocabulary that is made")->capture_default_str();
+  app.add_option("--out", o.out, "folder for the model that the other commands read");
+  app.add_option("--channels", o.channels, "channels")->capture_default_str();
+  app.add_option("--depth", o.depth, "layers")->capture_default_str();
+  app.add_option("--inner", o.inner, "channels inside of the MLPs; 0: 4 times the channels")
+      ->capture_default_str();
+  app.add_option("--heads", o.heads, "heads of softmax attention")->capture_default_str();
+  app.add_option("--length", o.length, "tokens of a sequence")->capture_default_str();
+  app.add_option("--batch", o.batch, "sequences a step")->capture_default_str();
+  app.add_option("--masked", o.masked, "share of masked tokens; 0: 0.3 with m2, 0.15 with softmax")
+      ->capture_default_str();
+  app.add_option("--held-out", o.held_out, "share of each file, its end, that is not trained on")
+      ->capture_default_str();
+  app.add_option("--threads", o.threads, "threads; 0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--steps", t.steps, "steps of the run; 0: as many as --minutes allow")
+      ->capture_default_str();
+  app.add_option("--minutes", t.minutes, "length of the run where --steps is 0")->capture_default_str();
+  app.add_option("--rate", t.rate, "learning rate at its peak")->capture_default_str();
+  app.add_option("--warmup", t.warmup, "steps before the peak")->capture_default_str();
+  app.add_option("--decay", t.decay, "weight decay")->capture_default_str();
+  app.add_option("--clip", t.clip, "longest gradient; 0: any")->capture_default_str();
+  app.add_option("--seed", t.seed, "of weights, windows and masks")->capture_default_str();
+  app.add_option("--checkpoint", t.checkpoint, "file that the run is saved to");
+  app.add_option("--save-every", t.save_every, "steps between saves; 0: at the end only")
+      ->capture_default_str();
+  app.add_flag("--resume", t.resume, "go on from the checkpoint");
+  app.add_flag("--overwrite", t.overwrite, "begin again where there is a checkpoint");
+  app.add_option("--log", t.log, "log as JSON lines");
+  app.add_option("--page", t.page, "HTML page with curves");
+  app.add_option("--log-every", t.log_every, "steps between records")->capture_default_str();
+  app.add_option("--evaluate-every", t.evaluate_every, "steps between held-out losses; 0: at the end only")
+      ->capture_default_str();
+  app.add_flag("--plan", o.plan, "only print what memory and time the run would take");
+  app.add_flag("--quiet", t.quiet, "no progress");
 }
 
 }  // namespace
@@ -133,6 +178,10 @@ int main(int argc, char** argv) {
   info->add_option("--length", c.length, "tokens of each; default: the longest");
   info->add_flag("--tensors", c.tensors, "list the tensors");
 
+  train_options training;
+  CLI::App* const trains = app.add_subcommand("train", "train a masked language model on text");
+  add_train(*trains, training);
+
   try {
     app.parse(argc, argv);
   } catch (CLI::ParseError const& e) { return app.exit(e) == 0 ? 0 : 2; }
@@ -143,6 +192,8 @@ int main(int argc, char** argv) {
       embed(c);
     else if (*fills)
       fill_mask(c);
+    else if (*trains)
+      train_bert(training);
     else
       std::fputs(describe_bert(c.model, c.batch, c.length, c.threads, c.tensors).c_str(), stdout);
   } catch (std::exception const& e) {

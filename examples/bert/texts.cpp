@@ -36,7 +36,7 @@ void append(std::istream& from, std::string const& name, bool json, std::vector<
 
 }  // namespace
 
-std::vector<std::string> read_texts(std::vector<std::string> const& files, bool json) {
+std::vector<std::string> read_lines(std::vector<std::string> const& files, bool json) {
   std::vector<std::string> texts;
   for (std::string const& file : files) {
     std::error_code code;

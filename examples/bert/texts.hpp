@@ -12,7 +12,7 @@ namespace smx_examples {
 /// The lines of the files, one after the other; of standard input where there are none. With json each line
 /// is an object whose member "text" counts. Throws file_error, with file and line, for what is missing, a
 /// directory, not UTF-8 or not JSON, and where there is no line at all.
-std::vector<std::string> read_texts(std::vector<std::string> const& files, bool json);
+std::vector<std::string> read_lines(std::vector<std::string> const& files, bool json);
 
 /// Says on standard error how far work is, every few seconds; nothing where it is done before.
 class progress {

@@ -118,6 +118,11 @@ template <class Block> struct bert {
     f(weight_info<1>{"head.bias", {vocabulary}, {}}, w.head.bias...);
   }
 
+  /// Tables of the blocks that `initialize` leaves at zero.
+  template <class B> void fill_tables(B& be, weights<writes<B>> const& w) const {
+    for (index_t i = 0; i < depth; ++i) nn::fill_part_tables(be, block, w.blocks.layers[i]);
+  }
+
   template <class B> tape<writes<B>> make_tape(B& be, bert_tokens<B> const& tokens) const {
     extents<4> const e = rows_extents(tokens.ids.ext);
     tape<writes<B>> t;

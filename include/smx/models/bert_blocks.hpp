@@ -89,6 +89,14 @@ void apply_part(B& be, L const& layer, weights_in<L, B> const& w, prepared_part<
   }
 }
 
+/// Tables of a layer, or of the parts of a sequence.
+template <class B, class L, class W> void fill_part_tables(B& be, L const& layer, W const& w) {
+  if constexpr (requires { layer.fill_tables(be, w); })
+    layer.fill_tables(be, w);
+  else if constexpr (requires { layer.first; })
+    fill_part_tables(be, layer.first, w.first), fill_part_tables(be, layer.second, w.second);
+}
+
 /// Bytes of what prepare_part returns.
 template <class P> std::size_t prepared_bytes(P const& p) {
   if constexpr (requires { p.main.storage; })
