@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The commands of smx-bert: training that learns, a folder that the others read, and each kind of bad
 /// input.
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <csignal>
+#include <thread>
+
+#include <unistd.h>
 
 #include <examples/bert/embed.hpp>
 #include <examples/bert/fill_mask.hpp>
@@ -50,15 +56,12 @@ train_options small(temporary_folder const& folder, std::string const& mixer) {
 }
 
 double last_held_out(std::string const& log) {
-  double loss = NAN;
-  std::ifstream from(log);
-  for (std::string line; std::getline(from, line);) {
-    auto const record = nlohmann::json::parse(line);
-    for (auto const& [key, value] : record.items())
-      if (key.find("held") != std::string::npos && value.is_number()) loss = value.get<double>();
-  }
-  return loss;
+  auto const records = read_log(log);
+  REQUIRE(!records.empty());
+  return records.back().held_out.value_or(NAN);
 }
+
+void do_nothing(int) {}
 
 }  // namespace
 
@@ -106,22 +109,35 @@ TEST_CASE("smx-bert: training learns, and its folder is read by the other comman
   }
 }
 
-TEST_CASE("smx-bert: a resumed run is the uninterrupted one", "[bert]") {
+TEST_CASE("smx-bert: a run that is interrupted and resumed is the uninterrupted one", "[bert]") {
   temporary_folder const folder;
   train_options o = small(folder, "m2");
   o.training.log.clear();
-  o.training.steps = 6, o.training.save_every = 3, o.training.warmup = 2;
-  o.training.checkpoint = folder / "whole";
+  o.training.steps = 40, o.training.save_every = 1;
   train_bert(o);
   std::string const whole = read_file(folder / "model/model.safetensors");
-  o.training.checkpoint = folder / "parts";
-  train_bert(o);
+  std::filesystem::remove_all(o.out);
+
+  o.training.checkpoint = folder / "run";
+  auto const before = std::signal(SIGINT, do_nothing);  // should the run be over before the signal comes
+  {
+    std::atomic<bool> over = false;
+    std::thread interrupter([&] {
+      while (!over && !std::filesystem::exists(folder / "run"))
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      ::kill(::getpid(), SIGINT);
+    });
+    train_bert(o);
+    over = true;
+    interrupter.join();
+  }
+  std::signal(SIGINT, before);
   o.training.resume = true;
-  o.training.steps = 6;
+  train_options other = o;
+  other.channels = 48;
+  CHECK_THROWS_WITH(train_bert(other), contains("hidden_size"));
   train_bert(o);
   CHECK(read_file(folder / "model/model.safetensors") == whole);
-  o.channels = 48;
-  CHECK_THROWS_WITH(train_bert(o), contains("hidden_size"));
 }
 
 TEST_CASE("smx-bert train: texts and options that cannot be learned from are refused", "[bert]") {
