@@ -15,9 +15,9 @@ namespace smx {
 namespace detail {
 
 /// e^-|x| without a branch or a call, so that loops over it are vectorised: 1 ulp; below 2^-125 it is 0, also
-/// for NaN. e^x = 2^n e^r, as in backend/cpu/exp.hpp. The lower limit is one of bit patterns: g++ makes a branch
-/// of the same limit in float.
-inline float branch_free_exp(float x) {
+/// for NaN. e^x = 2^n e^r, as in backend/cpu/exp.hpp. The lower limit is one of bit patterns: g++ makes a
+/// branch of the same limit in float.
+SMX_INLINE float branch_free_exp(float x) {
   std::uint32_t const bits = std::bit_cast<std::uint32_t>(x) | 0x80000000u, least = 0xc2aecccdu;  // -87.4
   float const y = std::bit_cast<float>(bits < least ? bits : least), scaled = y * 1.44269504f;
   auto const n = static_cast<std::int32_t>(scaled - 0.5f);
@@ -32,9 +32,9 @@ inline float branch_free_exp(float x) {
   p = p * r + 2.f;
   return p * std::bit_cast<float>((n + 126) << 23);
 }
-/// 1 - erf(x), relative error 1.2e-7 and the rounding of x^2: the fit of W. Press et al., "Numerical Recipes",
-/// section 6.2.
-inline float branch_free_erfc(float x) {
+/// 1 - erf(x), relative error 1.2e-7 and the rounding of x^2: the fit of W. Press et al., "Numerical
+/// Recipes", section 6.2.
+SMX_INLINE float branch_free_erfc(float x) {
   float const sign = std::copysign(1.f, x), z = sign * x, t = 1.f / (1.f + 0.5f * z);
   float p = 0.17087277f;
   p = p * t - 0.82215223f;
@@ -50,15 +50,15 @@ inline float branch_free_erfc(float x) {
   return (1.f - sign) + sign * tail;
 }
 
-/// e^x for x <= 0, and 1 - erf(x): std::exp and std::erfc, but for float on the host, where a call for each entry
-/// takes ten times as long.
-template <class T> SMX_HD T exp_of_negative(T x) {
+/// e^x for x <= 0, and 1 - erf(x): std::exp and std::erfc, but for float on the host, where a call for each
+/// entry takes ten times as long.
+template <class T> SMX_INLINE SMX_HD T exp_of_negative(T x) {
 #if !defined(__CUDA_ARCH__)
   if constexpr (sizeof(T) == 4) return branch_free_exp(x);
 #endif
   return std::exp(x);
 }
-template <class T> SMX_HD T erfc_of(T x) {
+template <class T> SMX_INLINE SMX_HD T erfc_of(T x) {
 #if !defined(__CUDA_ARCH__)
   if constexpr (sizeof(T) == 4) return branch_free_erfc(x);
 #endif
@@ -147,12 +147,12 @@ struct d_silu {
 };
 /// x Phi(x), the exact form: Phi(x) = (1 + erf(x / sqrt 2)) / 2.
 struct gelu {
-  template <class T> SMX_HD T operator()(T x) const {
+  template <class T> SMX_INLINE SMX_HD T operator()(T x) const {
     return x * T(0.5) * detail::erfc_of(-x * T(0.70710678118654752440));
   }
 };
 struct d_gelu {
-  template <class T> SMX_HD T operator()(T x) const {
+  template <class T> SMX_INLINE SMX_HD T operator()(T x) const {
     T const density = T(0.39894228040143267794) * detail::exp_of_negative(T(-0.5) * x * x);
     return T(0.5) * detail::erfc_of(-x * T(0.70710678118654752440)) + x * density;
   }

@@ -21,15 +21,17 @@ namespace nn {
 
 /// f'(x) dy
 template <class D> struct times_slope {
-  template <class T> SMX_HD T operator()(T dy, T x) const { return dy == T(0) ? T(0) : dy * D{}(x); }
+  template <class T> SMX_INLINE SMX_HD T operator()(T dy, T x) const {
+    return dy == T(0) ? T(0) : dy * D{}(x);
+  }
 };
 /// f(x) z
 template <class F> struct gated {
-  template <class T> SMX_HD T operator()(T x, T z) const { return F{}(x)*z; }
+  template <class T> SMX_INLINE SMX_HD T operator()(T x, T z) const { return F{}(x)*z; }
 };
 /// f'(x) z dy
 template <class D> struct d_gated {
-  template <class T> SMX_HD T operator()(T dy, T x, T z) const { return dy * z * D{}(x); }
+  template <class T> SMX_INLINE SMX_HD T operator()(T dy, T x, T z) const { return dy * z * D{}(x); }
 };
 
 }  // namespace nn
