@@ -6,6 +6,7 @@
 
 #include <examples/bert/texts.hpp>
 #include <examples/common/text/batches.hpp>
+#include <examples/common/training/memory_check.hpp>
 
 namespace smx_examples {
 namespace {
@@ -56,6 +57,18 @@ class embedder {
                        "the most tokens of a text to the positions of the model", length_);
   }
   index_t most_tokens() const { return most_; }
+  /// Throws memory_error unless the machine has room for the largest batch beside the weights.
+  void expects_room() const {
+    index_t const length = bert_.monarch() ? length_ : most_,
+                  rows = std::max<index_t>(1, o_.batch_tokens / length);
+    std::visit(
+        [&](auto const& loaded) {
+          smx::bert_plan const plan = loaded.plan(be_.how(), rows, length);
+          expects_memory("smx-bert embed",
+                         plan.inference_bytes(plan.prepared <= loaded.most_prepared) - plan.weights);
+        },
+        bert_.model);
+  }
 
   /// (texts, channels)
   std::vector<float> run(std::span<std::vector<token_id> const> ids, token_id padding, progress& said) {
@@ -110,6 +123,7 @@ void embed_texts(smx::cpu& be, any_bert& bert, wordpiece_tokenizer const& tokens
                  std::vector<std::string> const& texts, embed_options const& options,
                  embedding_sink const& sink) {
   embedder run(be, bert, options);
+  run.expects_room();
   smx::expects_value(tokens.vocabulary_size() <= bert.config.vocabulary, "tokenizer",
                      "no more tokens than the table of words has rows; tokens", tokens.vocabulary_size());
   auto const channels = static_cast<std::size_t>(bert.config.channels);

@@ -37,9 +37,14 @@ template <class B, class M> smx::parameters<M, B> busy_weights(B& be, M const& m
   auto w = smx::initialize(be, m, seed);
   m.fill_tables(be, w.write());
   be.synchronize();
-  smx::random_stream const more{seed, 99};
-  for (index_t i = 0; i < w.size(); ++i)
-    w.all().ptr[i] += static_cast<typename M::scalar>(0.2 * more.normal(static_cast<std::uint64_t>(i)));
+  std::uint64_t stream = 1000;
+  m.for_each_weight(
+      [&](auto const&, auto const& to) {
+        smx::random_stream const more{seed, stream++};
+        for (index_t i = 0; i < to.size(); ++i)
+          to.ptr[i] += static_cast<typename M::scalar>(0.2 * more.normal(static_cast<std::uint64_t>(i)));
+      },
+      w.write());
   return w;
 }
 

@@ -140,7 +140,7 @@ class bert_deduction {
     c.hidden = layers - 2;
     c.bidirectional = from_.contains(at + "filter_fn.implicit_filter_rev.0.weight");
     c.residual = from_.contains(at + "filter_fn2.implicit_filter.0.weight");
-    c.input_norm = from_.contains(at + "layernorm.weight");
+    c.input_norm = from_.contains(at + "layernorm.weight") || from_.contains(at + "layernorm.gamma");
     c.modulation = option("hyena_w_mod", 1);
     agree("long_conv_l_max", c.max_length, z);
     agree("hyena_emb_dim", c.features, z);
