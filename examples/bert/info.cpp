@@ -18,8 +18,8 @@ template <class Block>
 std::string plan_lines(smx::bert_config const& config, smx::tiling const& how, index_t batch,
                        index_t length) {
   auto const model = smx::make_bert<Block>(config);
-  auto const plan = smx::plan_bert<smx::cpu::planner>(how, model, batch, length,
-                                                      std::max<index_t>(1, batch * length * 3 / 20));
+  auto const plan = smx::plan_bert<smx::cpu::planner>(
+      how, model, batch, length, config.head ? std::max<index_t>(1, batch * length * 3 / 20) : 0);
   index_t parameters = 0, tables = 0;
   model.for_each_weight(
       [&](auto const& info) { (info.trained ? parameters : tables) += smx::checked_size(info.ext); });
