@@ -143,12 +143,7 @@ void write_folder(train_options const& o, smx::bert_config const& c, data const&
   if (code) throw smx::file_error(o.out, "cannot be made: " + code.message());
   fs::path const folder = o.out;
   smx::safetensors_writer file;
-  smx::for_each_tensor(
-      m, c.mixing,
-      [&](std::vector<std::string> const& names, auto const& view) {
-        file.add((names.front().starts_with("cls.") ? "" : "bert.") + names.front(), view);
-      },
-      w);
+  smx::write_bert(m, c.mixing, w, file);
   file.write((folder / "model.safetensors").string());
   write_text(folder / "config.json", config_json(c).dump(2) + "\n");
   if (o.vocabulary.empty()) {

@@ -131,6 +131,27 @@ TEST_CASE("BERT checkpoints: names stand behind any of the prefixes", "[models][
   });
 }
 
+TEST_CASE("BERT checkpoints: what is written is what is read, with the extents of published files",
+          "[models][bert]") {
+  for_each_checkpoint([&](auto const& fresh, bert_mixing mixing) {
+    auto const c = fresh();
+    smx::safetensors_writer to;
+    smx::write_bert(c->model, mixing, c->weights.read(), to);
+    to.write(c->path());
+    smx::safetensors_file const file(c->path());
+    c->all.clear();
+    for (std::string const& name : file.names()) c->all[name] = {file.at(name).shape, file.read<float>(name)};
+    CHECK(c->load(true).empty());
+    if (mixing != bert_mixing::m2) return;
+    std::string const at = "bert.encoder.layer.0.attention.";
+    CHECK(c->all.at(at + "filter_fn.pos_emb.z").shape == std::vector<index_t>{1, 12, 5});
+    CHECK(c->all.at(at + "filter_fn.pos_emb.t").shape == std::vector<index_t>{1, 12, 1});
+    CHECK(c->all.at(at + "filter_fn.modulation.deltas").shape == std::vector<index_t>{1, 1, 8});
+    CHECK(c->all.at(at + "filter_fn.implicit_filter.1.freq").shape == std::vector<index_t>{1, 6});
+    CHECK(c->all.at(at + "short_filter.weight").shape == std::vector<index_t>{24, 1, 3});
+  });
+}
+
 TEST_CASE("BERT checkpoints: gamma and beta, position_ids and the head of sentence pairs are known",
           "[models][bert]") {
   for_each_checkpoint([&](auto const& fresh, auto) {

@@ -12,6 +12,7 @@
 #include <map>
 
 #include <smx/io/checkpoint_reader.hpp>
+#include <smx/io/safetensors_writer.hpp>
 #include <smx/models/bert_tensors.hpp>
 
 namespace smx {
@@ -131,9 +132,10 @@ class bert_deduction {
                       first = network + "0.weight";
     for (std::string const& name : {z, first})
       if (!from_.contains(name)) problems_.push_back("tensor '" + name + "' is missing");
-    if (!problems_.empty() || !expect_rank(z, 3) || !expect_rank(first, 2)) fail();
-    c.max_length = from_.shape(z)[1];
-    c.features = from_.shape(z)[2];
+    std::size_t const rank = from_.contains(z) && from_.shape(z).size() == 2 ? 2 : 3;
+    if (!problems_.empty() || !expect_rank(z, rank) || !expect_rank(first, 2)) fail();
+    c.max_length = from_.shape(z)[rank - 2];
+    c.features = from_.shape(z)[rank - 1];
     c.width = from_.shape(first)[0];
     index_t layers = 1;
     while (from_.contains(network + std::to_string(2 * layers) + ".weight")) ++layers;
@@ -252,6 +254,29 @@ void read_bert(bert<Block> const& m, bert_mixing mixing, checkpoint_reader& from
   for (char const* known : {"cls.predictions.decoder.weight", "embeddings.position_ids",
                             "cls.seq_relationship.weight", "cls.seq_relationship.bias"})
     from.skip(known);
+}
+
+/// Adds the weights to a file, in the layout and with the extents of the published ones.
+template <class Block, class W>
+void write_bert(bert<Block> const& m, bert_mixing mixing, W const& w, safetensors_writer& file) {
+  auto const ends = [](std::string const& name, char const* end) { return name.ends_with(end); };
+  for_each_tensor(
+      m, mixing,
+      [&](std::vector<std::string> const& names, auto const& view) {
+        bool const head = names.front().starts_with("cls.") || names.front().starts_with("classifier.");
+        std::string const name = (head ? "" : "bert.") + names.front();
+        if constexpr (std::remove_cvref_t<decltype(view)>::rank == 1) {
+          if (ends(name, ".pos_emb.t"))
+            return file.add(name, broadcast_axis(broadcast_axis(view, 1, 1), 0, 1));
+          if (ends(name, ".deltas")) return file.add(name, broadcast_axis(broadcast_axis(view, 0, 1), 0, 1));
+          if (ends(name, ".freq")) return file.add(name, broadcast_axis(view, 0, 1));
+        } else if constexpr (std::remove_cvref_t<decltype(view)>::rank == 2) {
+          if (ends(name, ".pos_emb.z")) return file.add(name, broadcast_axis(view, 0, 1));
+          if (ends(name, ".short_filter.weight")) return file.add(name, broadcast_axis(view, 1, 1));
+        }
+        file.add(name, view);
+      },
+      w);
 }
 
 /// A model of the sizes of a config. Throws precondition_error where the block is of another kind than the
