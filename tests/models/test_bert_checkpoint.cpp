@@ -2,6 +2,7 @@
 /// \file  BERT checkpoints: every layout of names, sizes from tensors, and each way in which a file can be
 /// wrong.
 #include <algorithm>
+#include <functional>
 
 #include <smx/backend/reference.hpp>
 #include <smx/io/safetensors_writer.hpp>
@@ -43,8 +44,11 @@ tensors tensors_of(M const& m, bert_mixing mixing, W const& w, Pick const& pick)
 }
 std::vector<std::string> first_name(std::vector<std::string> const& names) { return {names.front()}; }
 
-void write(std::string const& path, tensors const& all) {
+using add_more = std::function<void(smx::safetensors_writer&)>;
+
+void write(std::string const& path, tensors const& all, add_more const& more = {}) {
   smx::safetensors_writer file;
+  if (more) more(file);
   for (auto const& [name, one] : all) {
     auto const& s = one.shape;
     if (s.size() == 1) file.add(name, smx::view<float const, 1, smx::host_space>(one.values.data(), {s[0]}));
@@ -65,6 +69,7 @@ template <class M> struct checkpoint {
   smx::parameters<M, backend> weights;
   tensors all;
   smx::bert_options said;
+  add_more more;  ///< tensors of other types
 
   explicit checkpoint(M const& m, bert_mixing how)
       : mixing(how),
@@ -77,7 +82,7 @@ template <class M> struct checkpoint {
 
   /// Loads what is in `all`, under a prefix; what remains of it is compared with the weights.
   std::vector<std::string> load(bool refuse_unknown = false) {
-    write(path(), all);
+    write(path(), all, more);
     smx::safetensors_file const file(path());
     smx::checkpoint_reader from(file, smx::bert_prefixes());
     smx::bert_config const c = smx::deduce_bert(from, said);
@@ -221,6 +226,19 @@ TEST_CASE("BERT checkpoints: a wrong shape is named with both shapes", "[models]
     std::string const name = "cls.predictions.transform.dense.weight";
     c->all[name] = {{8, 9}, std::vector<float>(72)};
     CHECK_THAT(c->message(), contains(name) && contains("(8, 8)") && contains("(8, 9)"));
+  });
+}
+
+TEST_CASE("BERT checkpoints: weights in integers are refused", "[models][bert]") {
+  for_each_checkpoint([&](auto const& fresh, auto) {
+    auto const c = fresh();
+    std::string const name = "cls.predictions.transform.dense.bias";
+    c->all.erase(name);
+    std::vector<std::int64_t> const ones(8, 1);
+    c->more = [&](smx::safetensors_writer& file) {
+      file.add(name, smx::view<std::int64_t const, 1, smx::host_space>(ones.data(), {8}));
+    };
+    CHECK_THAT(c->message(), contains(name + "': expected a floating-point type, got I64"));
   });
 }
 

@@ -230,6 +230,13 @@ inline bert_config deduce_bert(checkpoint_reader& from, bert_options const& said
   return detail::bert_deduction(from, said).run();
 }
 
+namespace detail {
+inline bool is_floating(stored_dtype d) {
+  return d == stored_dtype::f16 || d == stored_dtype::bf16 || d == stored_dtype::f32 ||
+         d == stored_dtype::f64;
+}
+}  // namespace detail
+
 /// Reads the weights. What is missing or does not fit is reported by from.finish().
 template <class Block, class W>
 void read_bert(bert<Block> const& m, bert_mixing mixing, checkpoint_reader& from, W const& w) {
@@ -244,6 +251,9 @@ void read_bert(bert<Block> const& m, bert_mixing mixing, checkpoint_reader& from
           if (!detail::same_tensor(from.file(), *first, *found))
             from.report("tensors '" + *first + "' and '" + *found + "': expected the same numbers");
         }
+        if (first != nullptr && !detail::is_floating(from.file().at(*first).dtype))
+          from.report("tensor '" + *first + "': expected a floating-point type, got " +
+                      name_of(from.file().at(*first).dtype));
         from.read(names, view);
       },
       w);
