@@ -23,6 +23,9 @@ add_executable(bench_mixers bench_mixers.cpp mixers/attention.cpp mixers/causal_
                mixers/long_convolution.cpp mixers/monarch.cpp mixers/ssd.cpp)
 target_link_libraries(bench_mixers PRIVATE bench_rows)
 
+add_executable(bench_models bench_models.cpp)
+target_link_libraries(bench_models PRIVATE bench_rows)
+
 # The peer that needs no Python: built where FFTW is installed.
 find_library(SMX_FFTW3F fftw3f)
 find_path(SMX_FFTW3_INCLUDE fftw3.h)
