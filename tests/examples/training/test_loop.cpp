@@ -148,7 +148,7 @@ TEST_CASE("weights that are not finite are named") {
 TEST_CASE("a run measured in minutes fixes its steps and resumes with them") {
   test::temporary_folder folder;
   auto o = options();
-  o.steps = 0, o.minutes = 0.002, o.checkpoint = folder / "run.safetensors";
+  o.steps = 0, o.minutes = 0.0002, o.checkpoint = folder / "run.safetensors";
   regression task;
   auto const timed = train(task, o);
   CHECK(timed.step == timed.steps);
