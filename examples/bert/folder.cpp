@@ -10,6 +10,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
+void expect_folder(std::string const& path) {
+  std::error_code code;
+  if (!fs::is_directory(path, code))
+    throw smx::file_error(
+        path, fs::exists(path, code) ? "expected a folder with a model, got a file" : "no such folder");
+}
+
 void expect_text(nlohmann::json const& config, std::string const& file, char const* key,
                  char const* expected) {
   auto const it = config.find(key);
@@ -33,10 +40,8 @@ void read_config(std::string const& file, bert_folder& folder) {
 }  // namespace
 
 bert_folder read_bert_folder(std::string const& path) {
+  expect_folder(path);
   std::error_code code;
-  if (!fs::is_directory(path, code))
-    throw smx::file_error(
-        path, fs::exists(path, code) ? "expected a folder with a model, got a file" : "no such folder");
   bert_folder folder;
   folder.path = path;
   for (char const* name : {"model.safetensors", "model.bin"})
@@ -62,6 +67,7 @@ bert_folder read_bert_folder(std::string const& path) {
 }
 
 wordpiece_tokenizer read_bert_tokenizer(std::string const& folder) {
+  expect_folder(folder);
   std::error_code code;
   if (std::string const file = (fs::path(folder) / "tokenizer.json").string(); fs::exists(file, code))
     return wordpiece_tokenizer::from_tokenizer_json(file);

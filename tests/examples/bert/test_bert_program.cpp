@@ -182,6 +182,7 @@ TEST_CASE("smx-bert: folders and texts that are wrong are refused by name", "[be
   std::filesystem::create_directory(bare);
   CHECK_THROWS_WITH(load_bert(be, bare, false), contains("model.safetensors"));
   CHECK_THROWS_WITH(read_bert_tokenizer(bare), contains("vocab.txt"));
+  CHECK_THROWS_WITH(read_bert_tokenizer(folder / "none"), contains("no such folder"));
   write_file(bare + "/pytorch_model.bin", "PK");
   CHECK_THROWS_WITH(load_bert(be, bare, false), contains("pickle"));
 
