@@ -199,6 +199,8 @@ void train_block(train_options const& o, smx::bert_config const& c, wordpiece_to
 
 void train_bert(train_options const& o) {
   smx::expects(o.mixer == "m2" || o.mixer == "softmax", "mixer: expected one of m2, softmax");
+  smx::expects_value(o.length >= 3, "length", "at least 3", o.length);
+  smx::expects_value(o.batch >= 1, "batch", "at least 1", o.batch);
   data d = read_data(o);
   wordpiece_tokenizer const tokens = make_tokenizer(o, d);
   smx::expects(tokens.mask().has_value(), "vocabulary: expected one with [MASK]");

@@ -117,7 +117,7 @@ TEST_CASE("smx-bert: a run that is interrupted and resumed is the uninterrupted 
   temporary_folder const folder;
   train_options o = small(folder, "m2");
   o.training.log.clear();
-  o.training.steps = 40, o.training.save_every = 1;
+  o.training.steps = 12, o.training.save_every = 1, o.training.warmup = 4;
   train_bert(o);
   std::string const whole = read_file(folder / "model/model.safetensors");
   std::filesystem::remove_all(o.out);
