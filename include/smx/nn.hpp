@@ -3,7 +3,11 @@
 #pragma once
 
 #include <smx/nn/activation.hpp>
+#include <smx/nn/adamw.hpp>
+#include <smx/nn/cross_entropy.hpp>
 #include <smx/nn/dropout.hpp>
+#include <smx/nn/embedding.hpp>
+#include <smx/nn/gated_mixer.hpp>
 #include <smx/nn/hyena_filter.hpp>
 #include <smx/nn/layer.hpp>
 #include <smx/nn/linear.hpp>
@@ -14,9 +18,12 @@
 #include <smx/nn/positions.hpp>
 #include <smx/nn/recomputed.hpp>
 #include <smx/nn/residual.hpp>
+#include <smx/nn/schedule.hpp>
 #include <smx/nn/seed.hpp>
 #include <smx/nn/self_attention.hpp>
 #include <smx/nn/sequential.hpp>
 #include <smx/nn/short_convolution.hpp>
+#include <smx/nn/soft_cross_entropy.hpp>
+#include <smx/nn/ssd_layer.hpp>
 #include <smx/nn/stack.hpp>
 #include <smx/nn/tables.hpp>

@@ -4,8 +4,8 @@
 ///
 /// Errors in units of the last place, where the result is a normal number: sigmoid, tanh, silu, sine, cosine
 /// 4, gelu 5; d_silu 4 and d_gelu 5 of the largest of their terms; gelu_tanh 4 + 4 |z| below 0, z =
-/// sqrt(2 / pi) (x + 0.044715 x^3), whose rounding is in an exponent. NaN stays NaN; infinities give what the function objects give.
-/// exp flushes what is not normal (see exp.hpp), and so do these.
+/// sqrt(2 / pi) (x + 0.044715 x^3), whose rounding is in an exponent. NaN stays NaN; infinities give what the
+/// function objects give. exp flushes what is not normal (see exp.hpp), and so do these.
 ///
 /// gelu: with a = |x|, Phi(-a) = e^(-a^2/2) s P((a - k) s), s = 1 / (a + k): P is a polynomial that
 /// interpolates (a + k) Phi(-a) e^(a^2/2) at Chebyshev nodes, relative error 5.8e-9 (float) and 1.1e-18
