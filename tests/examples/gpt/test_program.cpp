@@ -108,7 +108,7 @@ TEST_CASE("a run that is killed goes on to the same bits; its checkpoint writes 
 
   auto const other = run(common + " --checkpoint " + path + " --resume --rate 0.1");
   CHECK(other.status == 1);
-  CHECK_THAT(other.out, test::contains("training.rate: 0.001 in the checkpoint, 0.1 now"));
+  CHECK_THAT(other.out, test::contains("training.rate: 0.003 in the checkpoint, 0.1 now"));
 
   auto const text = run("generate --model " + path + " --prompt abcdab --tokens 100 --seed 4 --plain");
   CHECK(text.status == 0);
