@@ -59,7 +59,9 @@ class npy_header {
     if (quote == '\0') fail("expected a text in quotes");
     std::size_t const end = text_.find(quote, at_);
     if (end == text_.npos) fail("the text does not end");
-    return std::string(text_.substr(std::exchange(at_, end + 1), end - at_));
+    std::string const inside(text_.substr(at_, end - at_));
+    at_ = end + 1;
+    return inside;
   }
   bool boolean() {
     if (accept("True")) return true;
