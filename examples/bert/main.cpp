@@ -18,6 +18,7 @@
 #include <examples/bert/output.hpp>
 #include <examples/bert/texts.hpp>
 #include <examples/bert/train.hpp>
+#include <examples/common/training/command_line.hpp>
 #include <nlohmann/json.hpp>
 
 namespace {
@@ -118,26 +119,7 @@ void add_train(CLI::App& app, train_options& o) {
   app.add_option("--held-out", o.held_out, "share of each file, its end, that is not trained on")
       ->capture_default_str();
   app.add_option("--threads", o.threads, "threads; 0: all cores")->check(CLI::NonNegativeNumber);
-  app.add_option("--steps", t.steps, "steps of the run; 0: as many as --minutes allow")
-      ->capture_default_str();
-  app.add_option("--minutes", t.minutes, "length of the run where --steps is 0")->capture_default_str();
-  app.add_option("--rate", t.rate, "learning rate at its peak")->capture_default_str();
-  app.add_option("--warmup", t.warmup, "steps before the peak")->capture_default_str();
-  app.add_option("--decay", t.decay, "weight decay")->capture_default_str();
-  app.add_option("--clip", t.clip, "longest gradient; 0: any")->capture_default_str();
-  app.add_option("--seed", t.seed, "of weights, windows and masks")->capture_default_str();
-  app.add_option("--checkpoint", t.checkpoint, "file that the run is saved to");
-  app.add_option("--save-every", t.save_every, "steps between saves; 0: at the end only")
-      ->capture_default_str();
-  app.add_flag("--resume", t.resume, "go on from the checkpoint");
-  app.add_flag("--overwrite", t.overwrite, "begin again where there is a checkpoint");
-  app.add_option("--log", t.log, "log as JSON lines");
-  app.add_option("--page", t.page, "HTML page with curves");
-  app.add_option("--log-every", t.log_every, "steps between records")->capture_default_str();
-  app.add_option("--evaluate-every", t.evaluate_every, "steps between held-out losses; 0: at the end only")
-      ->capture_default_str();
-  app.add_flag("--plan", o.plan, "only print what memory and time the run would take");
-  app.add_flag("--quiet", t.quiet, "no progress");
+  add_training_options(app, t, o.plan, "Of weights, windows and masks");
 }
 
 }  // namespace

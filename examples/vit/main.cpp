@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <examples/common/training/command_line.hpp>
 #include <examples/vit/commands.hpp>
 
 namespace {
@@ -44,27 +45,10 @@ void add_train(CLI::App& app, program_options& o) {
       ->capture_default_str();
   app.add_option("--held-out", o.held_out, "Share of each class that is not trained on; the seed chooses it")
       ->capture_default_str();
-  app.add_option("--steps", t.steps, "Steps of the run; 0: as many as --minutes allow")
-      ->capture_default_str();
-  app.add_option("--minutes", t.minutes, "Length of the run where --steps is 0")->capture_default_str();
-  app.add_option("--rate", t.rate, "Learning rate at its peak")->capture_default_str();
-  app.add_option("--warmup", t.warmup, "Steps before the peak (default: 50, or a tenth of the steps)");
-  app.add_option("--decay", t.decay, "Weight decay")->capture_default_str();
-  app.add_option("--clip", t.clip, "Longest gradient; 0: any")->capture_default_str();
-  app.add_option("--seed", t.seed, "Of the weights, the split and the order of the images")
-      ->capture_default_str();
-  app.add_option("--checkpoint", t.checkpoint, "File that the run is saved to");
-  app.add_option("--save-every", t.save_every, "Steps between saves; 0: at the end only")
-      ->capture_default_str();
-  app.add_flag("--resume", t.resume, "Go on from the checkpoint");
-  app.add_flag("--overwrite", t.overwrite, "Begin again where there is a checkpoint");
-  app.add_option("--log", t.log, "Log as JSON lines");
-  app.add_option("--page", t.page, "HTML page with curves");
-  app.add_option("--log-every", t.log_every, "Steps between records")->capture_default_str();
-  app.add_option("--evaluate-every", t.evaluate_every, "Steps between held-out losses; 0: at the end only")
-      ->capture_default_str();
-  app.add_flag("--plan", o.plan, "Only print what memory and time the run would take");
-  app.add_flag("--quiet", t.quiet, "No progress on stderr");
+  add_training_options(app, t, o.plan, "Of the weights, the split and the order of the images");
+  app.get_option("--warmup")
+      ->description("Steps before the peak (default: 50, or a tenth of the steps)")
+      ->default_str("");
 }
 
 void add_model(CLI::App& app, program_options& o) {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <smx/io/safetensors_writer.hpp>
 
-#include <csignal>
 #include <limits>
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <smx/io/safetensors.hpp>
 #include <tests/catch.hpp>
+#include <tests/io/file_size_limit.hpp>
 #include <tests/io/temporary_folder.hpp>
 
 using smx::file_error;
@@ -21,27 +20,6 @@ namespace {
 template <class T> smx::view<T const, 1, host_space> as_view(std::vector<T> const& v) {
   return {v.data(), {static_cast<smx::index_t>(v.size())}};
 }
-
-/// Limits the size of files that this process writes: the disk is full from there on.
-class file_size_limit {
- public:
-  explicit file_size_limit(::rlim_t bytes) {
-    ::signal(SIGXFSZ, SIG_IGN);
-    ::getrlimit(RLIMIT_FSIZE, &old_);
-    ::rlimit limit = old_;
-    limit.rlim_cur = bytes;
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  file_size_limit(file_size_limit const&) = delete;
-  file_size_limit& operator=(file_size_limit const&) = delete;
-  ~file_size_limit() {
-    ::setrlimit(RLIMIT_FSIZE, &old_);
-    ::signal(SIGXFSZ, SIG_DFL);
-  }
-
- private:
-  ::rlimit old_{};
-};
 
 }  // namespace
 
@@ -138,7 +116,7 @@ TEST_CASE("a write that fails leaves the old file and nothing else", "[io]") {
   test::write_file(path, "old");
   SECTION("the disk is full") {
     for (::rlim_t limit : {0u, 1u, 100u, 79'999u}) {
-      file_size_limit const full(limit);
+      test::file_size_limit const full(limit);
       CHECK_THROWS_AS(writer.write(path), file_error);
       CHECK_THROWS_WITH(writer.write(path), test::contains(path + ": cannot write: File too large"));
     }

@@ -51,6 +51,18 @@ struct scalar_adamw {
   }
 };
 
+/// A matrix, and a vector that is not trained.
+template <class T> struct with_table {
+  using scalar = T;
+  static constexpr smx::traits about{.name = "with_table"};
+  friend bool operator==(with_table const&, with_table const&) = default;
+  template <class A> using weights = typename model<T>::template weights<A>;
+  template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
+    f(smx::weight_info<2>{"matrix", {3, 4}, {smx::initializer::law::constant, 1}}, w.matrix...);
+    f(smx::weight_info<1>{"vector", {5}, {smx::initializer::law::constant, 1}, false}, w.vector...);
+  }
+};
+
 }  // namespace
 
 TEST_CASE("adamw: each weight follows the formula; vectors decay only when asked", "[nn]") {
@@ -92,6 +104,18 @@ TEST_CASE("adamw: without rate nothing moves, and gaps between weights stay zero
   smx::adamw{.decay = 0.1}.update(be, m, dw, 0.5, s, w);
   CHECK(!same_bits(w, before));
   CHECK(entries(w)[15] == 0);
+}
+
+TEST_CASE("adamw: a table that is not trained keeps its bits, whatever decays", "[nn]") {
+  smx::cpu be(1);
+  using M = with_table<double>;
+  M const m{};
+  auto w = smx::initialize(be, m, 1);
+  smx::parameters<M, smx::cpu> dw(be, m);
+  smx::adamw_state<M, smx::cpu> s(be, m);
+  REQUIRE(smx::adamw{.decay = 0.5, .decay_vectors = true}.update(be, m, dw, 0.1, s, w));
+  for (index_t i = 0; i < 5; ++i) CHECK(w.read().vector(i) == 1);
+  CHECK(w.read().matrix(2, 3) == 0.95);
 }
 
 TEST_CASE("adamw: the same bits for any number of threads", "[nn]") {

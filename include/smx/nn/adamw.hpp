@@ -133,9 +133,10 @@ struct adamw {
   double most_norm = 0;        ///< longer gradients are scaled down to this norm; 0: none is
   friend bool operator==(adamw const&, adamw const&) = default;
 
-  /// Takes one step; scales dw where it is clipped. A gradient whose norm is not a finite number changes
-  /// neither weights nor moments: on the host the result is then false and no step is counted; on a device
-  /// the result is true and the step counts, as nobody waits for the norm.
+  /// Takes one step, but for weights that are not trained; scales dw where it is clipped. A gradient whose
+  /// norm is not a finite number changes neither weights nor moments: on the host the result is then false
+  /// and no step is counted; on a device the result is true and the step counts, as nobody waits for the
+  /// norm.
   ///
   /// w, dw and s must be those of m. Throws precondition_error for options that make no sense or sizes that
   /// differ.
@@ -169,6 +170,7 @@ struct adamw {
     }
     m.for_each_weight(
         [&](auto const& info, auto const& to, auto const& from, auto const& m1, auto const& m2) {
+          if (!info.trained) return;
           using extents_type = std::remove_cvref_t<decltype(info.ext)>;
           double const d = extents_type::rank() > 1 || decay_vectors ? decay : 0;
           auto const norm = norm_for(to);

@@ -15,8 +15,8 @@
 
 #include <smx/backend/reference.hpp>
 #include <tests/catch.hpp>
-#include <tests/examples/training/file_size_limit.hpp>
 #include <tests/examples/training/toy.hpp>
+#include <tests/io/file_size_limit.hpp>
 #include <tests/io/temporary_folder.hpp>
 
 using smx_examples::save_checkpoint;

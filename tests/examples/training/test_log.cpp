@@ -9,7 +9,7 @@
 #include <examples/common/training/training_log.hpp>
 #include <smx/io/file_error.hpp>
 #include <tests/catch.hpp>
-#include <tests/examples/training/file_size_limit.hpp>
+#include <tests/io/file_size_limit.hpp>
 #include <tests/io/temporary_folder.hpp>
 
 using smx_examples::log_record;
