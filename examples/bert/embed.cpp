@@ -45,16 +45,19 @@ class embedder {
     smx::expects(pooling_ != text_pooling::pooler || pooler, "pooling: this model has no pooler");
     index_t const longest = longest_sequence(bert.config);
     most_ = o_.most_tokens;
-    if (most_ == 0)
-      most_ = bert.monarch() ? longest : std::min(longest, bert.folder.most_tokens.value_or(256));
-    smx::expects_value(most_ >= 1 && most_ <= longest, "most tokens of a text",
-                       "1 to the positions of the model", most_);
-    smx::expects_value(o_.batch_tokens >= 1, "tokens of a batch", "at least 1", o_.batch_tokens);
+    if (most_ == 0 && bert.monarch())
+      most_ = o_.length > 0 ? std::min(longest, o_.length) : longest;
+    else if (most_ == 0)
+      most_ = std::min(longest, bert.folder.most_tokens.value_or(256));
+    std::string const positions = std::to_string(longest) + " positions of the model";
+    smx::expects_value(most_ >= 1 && most_ <= longest, "max-tokens", ("1 to the " + positions).c_str(),
+                       most_);
+    smx::expects_value(o_.batch_tokens >= 1, "batch-tokens", "at least 1", o_.batch_tokens);
     smx::expects_value(o_.length == 0 || bert.monarch(), "length", "none: this model masks its padding",
                        o_.length);
     length_ = o_.length == 0 ? most_ : o_.length;
     smx::expects_value(length_ >= most_ && length_ <= longest, "length",
-                       "the most tokens of a text to the positions of the model", length_);
+                       (std::to_string(most_) + " (max-tokens) to the " + positions).c_str(), length_);
   }
   index_t most_tokens() const { return most_; }
   /// Throws memory_error unless the machine has room for the largest batch beside the weights.

@@ -54,7 +54,8 @@ std::string describe_bert(std::string const& path, index_t batch, index_t length
   index_t const longest = longest_sequence(c);
   index_t const at = length == 0 ? longest : length;
   smx::expects_value(batch >= 1, "batch", "at least 1", batch);
-  smx::expects_value(at >= 1 && at <= longest, "length", "1 to the positions of the model", at);
+  smx::expects_value(at >= 1 && at <= longest, "length",
+                     ("1 to the " + std::to_string(longest) + " positions of the model").c_str(), at);
   smx::safetensors_file const file(folder.weights_file);
   std::size_t bytes = 0;
   for (std::string const& name : file.names()) bytes += file.at(name).bytes.size();

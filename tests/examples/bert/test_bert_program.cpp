@@ -107,6 +107,15 @@ TEST_CASE("smx-bert: training learns, and its folder is read by the other comman
       for (std::size_t i = 0; i < v.size(); ++i) CHECK(std::abs(v[i] - rows[2][i]) < 1e-5f);
     });
 
+    if (mixer == "m2") {  // padded to a length that is asked for, which cuts longer texts
+      embed_options at;
+      at.length = 8;
+      embed_texts(be, bert, tokens, texts, at, [&](std::size_t, auto ids, auto) { CHECK(ids.size() <= 8); });
+      at.length = 25;
+      CHECK_THROWS_WITH(
+          embed_texts(be, bert, tokens, texts, at, [](std::size_t, auto, auto) {}),
+          contains("length: expected 24 (max-tokens) to the 24 positions of the model, got 25"));
+    }
     std::string const about = describe_bert(o.out, 1, 0, 2, true);
     CHECK_THAT(about, contains("masked-LM head") && contains("GFLOP") && contains("up to 24 tokens") &&
                           contains("bert.embeddings.word_embeddings.weight"));
