@@ -39,7 +39,7 @@ std::string read_file(std::string const& path) {
 /// The texts, their ends held out, cut where a character begins.
 data read_data(train_options const& o) {
   smx::expects(!o.text.empty(), "text: expected at least one file");
-  smx::expects(o.held_out > 0 && o.held_out < 1, "held-out: expected a share between 0 and 1");
+  expects_number(o.held_out > 0 && o.held_out < 1, "held-out", "a share between 0 and 1", o.held_out);
   data d;
   std::uint64_t sum = 14695981039346656037u;  // FNV-1a
   for (std::string const& path : o.text) {
@@ -134,13 +134,18 @@ void write_text(fs::path const& path, std::string const& text) {
   to.commit();
 }
 
-/// A folder that embed, fill-mask and info read.
+/// The folder of --out, made before the training that it is to keep.
+void make_folder(std::string const& path) {
+  std::error_code code;
+  fs::create_directories(path, code);
+  if (code) throw smx::file_error(path, "the folder cannot be made: " + code.message());
+  smx::detail::replacement_file const may_be_written((fs::path(path) / "model.safetensors").string());
+}
+
+/// Fills a folder that embed, fill-mask and info read.
 template <class Block, class W>
 void write_folder(train_options const& o, smx::bert_config const& c, data const& d, smx::bert<Block> const& m,
                   W const& w) {
-  std::error_code code;
-  fs::create_directories(o.out, code);
-  if (code) throw smx::file_error(o.out, "cannot be made: " + code.message());
   fs::path const folder = o.out;
   smx::safetensors_writer file;
   smx::write_bert(m, c.mixing, w, file);
@@ -183,6 +188,7 @@ void train_block(train_options const& o, smx::bert_config const& c, wordpiece_to
     return;
   }
   if (!t.quiet) std::fputs(text.c_str(), stderr);
+  if (!o.out.empty()) make_folder(o.out);
   auto const result = train(be, model, task, t, plan, [&](auto& w) {
     w = smx::initialize(be, model, t.seed);
     model.fill_tables(be, w.write());
@@ -201,6 +207,8 @@ void train_bert(train_options const& o) {
   smx::expects(o.mixer == "m2" || o.mixer == "softmax", "mixer: expected one of m2, softmax");
   smx::expects_value(o.length >= 3, "length", "at least 3", o.length);
   smx::expects_value(o.batch >= 1, "batch", "at least 1", o.batch);
+  expects_number(o.masked >= 0 && o.masked < 1, "masked", "a share between 0 and 1, or 0: that of the mixer",
+                 o.masked);
   data d = read_data(o);
   wordpiece_tokenizer const tokens = make_tokenizer(o, d);
   smx::expects(tokens.mask().has_value(), "vocabulary: expected one with [MASK]");

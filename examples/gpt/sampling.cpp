@@ -6,15 +6,16 @@
 #include <numeric>
 #include <vector>
 
+#include <examples/common/training/loop_options.hpp>
 #include <smx/core/check.hpp>
 
 namespace smx_examples {
 
 void check_sampling(sampling const& how) {
-  smx::expects(how.temperature >= 0 && std::isfinite(how.temperature),
-               "temperature: expected 0 or a positive number");
+  expects_number(how.temperature >= 0 && std::isfinite(how.temperature), "temperature",
+                 "0 or a positive number", how.temperature);
   smx::expects_value(how.top_k >= 0, "top-k", "0 (all) or a number of tokens", how.top_k);
-  smx::expects(how.top_p > 0 && how.top_p <= 1, "top-p: expected a share above 0 and up to 1");
+  expects_number(how.top_p > 0 && how.top_p <= 1, "top-p", "a share above 0 and up to 1", how.top_p);
 }
 
 smx::index_t choose_token(std::span<float const> logits, sampling const& how, double uniform) {

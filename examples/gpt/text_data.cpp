@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 
+#include <examples/common/training/loop_options.hpp>
 #include <smx/io/file_error.hpp>
 #include <smx/io/json_header.hpp>
 
@@ -79,7 +80,7 @@ std::vector<std::string> default_texts(std::string const& folder) {
 }
 
 text_data read_texts(std::vector<std::string> const& files, double held_out, codec const& c) {
-  smx::expects(held_out >= 0 && held_out < 1, "held-out: expected a share from 0 to below 1");
+  expects_number(held_out >= 0 && held_out < 1, "held-out", "a share from 0 to below 1", held_out);
   text_data all;
   std::uint64_t sum = 14695981039346656037u;
   auto const add = [&](std::string_view part, std::string const& name, std::vector<std::int32_t>& to) {

@@ -294,6 +294,7 @@ template <class B, class M, class Task, class Init>
 training_result<M> train(B& be, M const& m, Task& task, training_options const& o, training_plan const& plan,
                          Init const& init) {
   check_training_options(o);
+  expects_places(o);
   expects_memory(o.title, plan.memory(!o.checkpoint.empty()));
   return detail::trainer<B, M, Task>(be, m, task, o).run(init);
 }

@@ -6,6 +6,7 @@
 
 #include <examples/common/training/memory_check.hpp>
 #include <smx/core/check.hpp>
+#include <smx/io/safetensors_writer.hpp>
 
 namespace smx_examples {
 
@@ -25,26 +26,36 @@ char const* name_of(smx::decay_law law) {
 
 }  // namespace
 
+void expects_number(bool ok, std::string const& name, char const* expected, double got) {
+  char number[40];
+  std::snprintf(number, sizeof number, "%g", got);
+  smx::expects(ok, (name + ": expected " + expected + ", got " + number).c_str());
+}
+
 void check_training_options(training_options const& o) {
-  using smx::expects;
   using smx::expects_value;
   expects_value(o.steps >= 0, "training: steps", "0 (by time) or a positive number", o.steps);
-  expects(o.steps > 0 || (o.minutes > 0 && std::isfinite(o.minutes)),
-          "training: steps, minutes: expected a number of steps, or a positive number of minutes");
-  expects(o.rate > 0 && std::isfinite(o.rate), "training: rate: expected a positive number");
+  expects_number(o.steps > 0 || (o.minutes > 0 && std::isfinite(o.minutes)), "training: steps, minutes",
+                 "a number of steps, or a positive number of minutes; minutes", o.minutes);
+  expects_number(o.rate > 0 && std::isfinite(o.rate), "training: rate", "a positive number", o.rate);
   expects_value(o.warmup >= 0 && (o.steps == 0 || o.warmup <= o.steps), "training: warmup",
                 "0 to the number of steps", o.warmup);
   expects_value(o.steps > 0 || o.warmup >= 5, "training: warmup",
                 "at least 5 steps where the run is measured in minutes", o.warmup);
-  expects(o.final_fraction >= 0 && o.final_fraction <= 1,
-          "training: final_fraction: expected a number from 0 to 1");
-  expects(o.clip >= 0, "training: clip: expected 0 (no clipping) or a positive number");
-  expects(o.decay >= 0, "training: decay: expected a number that is not negative");
+  expects_number(o.final_fraction >= 0 && o.final_fraction <= 1, "training: final_fraction",
+                 "a number from 0 to 1", o.final_fraction);
+  expects_number(o.clip >= 0, "training: clip", "0 (no clipping) or a positive number", o.clip);
+  expects_number(o.decay >= 0, "training: decay", "a number that is not negative", o.decay);
   expects_value(o.save_every >= 0, "training: save_every", "at least 0", o.save_every);
   expects_value(o.log_every >= 1, "training: log_every", "at least 1", o.log_every);
   expects_value(o.evaluate_every >= 0, "training: evaluate_every", "at least 0", o.evaluate_every);
-  expects(!o.resume || !o.checkpoint.empty(),
-          "training: resume: expected the path of a checkpoint, got none");
+  smx::expects(!o.resume || !o.checkpoint.empty(),
+               "training: resume: expected the path of a checkpoint, got none");
+}
+
+void expects_places(training_options const& o) {
+  for (std::string const* path : {&o.checkpoint, &o.page})
+    if (!path->empty()) smx::detail::replacement_file const may_be_written(*path);
 }
 
 nlohmann::json training_config(training_options const& o) {

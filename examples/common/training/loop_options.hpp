@@ -42,8 +42,14 @@ struct training_options {
   nlohmann::json config = nlohmann::json::object();
 };
 
+/// As smx::expects_value, for numbers that are not whole: `name: expected <expected>, got <got>`.
+void expects_number(bool ok, std::string const& name, char const* expected, double got);
+
 /// Throws precondition_error, which names the option, for options that make no sense.
 void check_training_options(training_options const& o);
+
+/// Throws file_error unless checkpoint and page can be written: asked before the work that they are to keep.
+void expects_places(training_options const& o);
 
 /// config and the options that shape the weights: what a checkpoint keeps and a resumed run is held to.
 nlohmann::json training_config(training_options const& o);

@@ -176,6 +176,9 @@ TEST_CASE("smx-bert train: texts and options that cannot be learned from are ref
   CHECK_THROWS_WITH(with([&](auto& o) { o.length = 2; }), contains("length"));
   CHECK_THROWS_WITH(with([&](auto& o) { o.batch = 0; }), contains("batch"));
   CHECK_THROWS_WITH(with([&](auto& o) { o.held_out = 1; }), contains("held-out"));
+  CHECK_THROWS_WITH(with([&](auto& o) { o.masked = -0.5; }), contains("masked") && contains("got -0.5"));
+  CHECK_THROWS_WITH(with([&](auto& o) { o.out = folder / "text.txt/model"; }), contains("text.txt/model"));
+  CHECK(!std::filesystem::exists(good.training.log));  // no step was taken
 }
 
 TEST_CASE("smx-bert: folders and texts that are wrong are refused by name", "[bert]") {

@@ -178,6 +178,21 @@ TEST_CASE("what a run refuses") {
   CHECK_THAT(error_of({}, o), test::contains("training: steps, minutes"));
   o.minutes = 1, o.warmup = 2;
   CHECK_THAT(error_of({}, o), test::contains("training: warmup: expected at least 5 steps"));
+  o.minutes = -0.5;
+  CHECK_THAT(error_of({}, o), test::contains("a positive number of minutes; minutes, got -0.5"));
+}
+
+TEST_CASE("a file that cannot be written is refused before anything is computed") {
+  test::temporary_folder folder;
+  regression task;
+  auto o = options();
+  o.checkpoint = folder / "none/run.safetensors";
+  CHECK_THROWS_WITH(train(task, o), test::contains("none/run.safetensors: cannot create a file"));
+  o.checkpoint = folder / ".", o.overwrite = true;
+  CHECK_THROWS_WITH(train(task, o), test::contains("it is a directory"));
+  o.checkpoint.clear(), o.page = folder / "none/page.html";
+  CHECK_THROWS_WITH(train(task, o), test::contains("none/page.html: cannot create a file"));
+  CHECK(task.asked == 0);
 }
 
 TEST_CASE("a plan that the machine has no room for is refused before anything is allocated") {
