@@ -8,7 +8,6 @@
 ///
 /// Exit status: 0; 1 when something failed; 2 wrong use.
 #include <cstdio>
-#include <exception>
 #include <map>
 
 #include <CLI/CLI.hpp>
@@ -87,7 +86,7 @@ void fill_mask(command const& c) {
 void add_model(CLI::App& app, command& c) {
   app.add_option("--model", c.model, "folder with config.json, model.safetensors and a tokenizer")
       ->required();
-  app.add_option("--threads", c.threads, "threads; 0: all cores")->check(CLI::NonNegativeNumber);
+  add_threads(app, c.threads);
 }
 void add_texts(CLI::App& app, command& c) {
   add_model(app, c);
@@ -118,14 +117,14 @@ void add_train(CLI::App& app, train_options& o) {
       ->capture_default_str();
   app.add_option("--held-out", o.held_out, "share of each file, its end, that is not trained on")
       ->capture_default_str();
-  app.add_option("--threads", o.threads, "threads; 0: all cores")->check(CLI::NonNegativeNumber);
+  add_threads(app, o.threads);
   add_training_options(app, t, o.plan, "Of weights, windows and masks");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"BERT models with softmax attention or the Monarch Mixer"};
+  CLI::App app("BERT models with softmax attention or the Monarch Mixer", "smx-bert");
   app.require_subcommand(1);
   command c;
   std::map<std::string, text_pooling> const poolings{
@@ -152,7 +151,7 @@ int main(int argc, char** argv) {
 
   CLI::App* const fills = app.add_subcommand("fill-mask", "the most likely tokens for [MASK]");
   add_texts(*fills, c);
-  fills->add_option("--top", c.guesses, "guesses for each mask")->check(CLI::PositiveNumber);
+  fills->add_option("--top", c.guesses, "guesses for each mask")->check(at_least(1));
 
   CLI::App* const info = app.add_subcommand("info", "tensors, parameters, memory and flops");
   add_model(*info, c);
@@ -161,15 +160,14 @@ int main(int argc, char** argv) {
   info->add_flag("--tensors", c.tensors, "list the tensors");
 
   train_options training;
+  training.training.minutes = 3;
   CLI::App* const trains = app.add_subcommand("train", "train a masked language model on text");
   add_train(*trains, training);
 
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::ParseError const& e) { return app.exit(e) == 0 ? 0 : 2; }
-  if (!pooling.empty()) c.embed.pooling = poolings.at(pooling);
-  if (normalises->count() > 0) c.embed.normalise = normalise;
-  try {
+  return run_program(app, argc, argv, [&] {
+    if (!pooling.empty()) c.embed.pooling = poolings.at(pooling);
+    if (normalises->count() > 0) c.embed.normalise = normalise;
+    settle_warmup(*trains, training.training);
     if (*embeds)
       embed(c);
     else if (*fills)
@@ -178,9 +176,5 @@ int main(int argc, char** argv) {
       train_bert(training);
     else
       std::fputs(describe_bert(c.model, c.batch, c.length, c.threads, c.tensors).c_str(), stdout);
-  } catch (std::exception const& e) {
-    std::fprintf(stderr, "smx-bert: %s\n", e.what());
-    return 1;
-  }
-  return 0;
+  });
 }

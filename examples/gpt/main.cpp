@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  smx-gpt: trains language models around the sequence mixers of smx, and writes with them.
-#include <algorithm>
 #include <filesystem>
 
 #include <CLI/CLI.hpp>
@@ -23,9 +22,7 @@ mixer_program find_mixer(std::string const& name) {
 }
 
 void add_common(CLI::App& app, program_options& o) {
-  app.add_option("--threads", o.threads, "Threads; 0: all cores")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_threads(app, o.threads);
   app.add_option("--tokenizer", o.tokenizer, "tokenizer.json with byte pairs; without it, tokens are bytes");
 }
 void add_writing(CLI::App& app, program_options& o) {
@@ -61,8 +58,9 @@ void add_train(CLI::App& app, program_options& o) {
   add_training_options(app, t, o.plan, "Of the weights and of the order of the data");
 }
 
-/// The model's config from the checkpoint; tokenizer and texts from there too, unless given.
-void take_config(program_options& o) {
+/// The model's config from the checkpoint; tokenizer and texts from there too, unless given. Only eval reads
+/// the texts.
+void take_config(program_options& o, bool evaluates) {
   auto const run = tensor_reader(o.checkpoint).run();
   auto const part = [&](char const* name) -> nlohmann::json const& {
     auto const it = run.config.find(name);
@@ -71,10 +69,18 @@ void take_config(program_options& o) {
           o.checkpoint, std::string("config: '") + name + "' is missing; expected a checkpoint of smx-gpt");
     return *it;
   };
+  auto const expect_file = [&](std::string const& file, char const* option) {
+    std::error_code code;
+    if (!file.empty() && !std::filesystem::exists(file, code))
+      throw smx::file_error(
+          o.checkpoint, "was trained with " + file + ", which is not there now; say where with " + option);
+  };
   o.model = read_model_config(part("model"), o.checkpoint);
-  if (o.tokenizer.empty()) o.tokenizer = part("tokenizer").get<std::string>();
+  if (o.tokenizer.empty()) expect_file(o.tokenizer = part("tokenizer").get<std::string>(), "--tokenizer");
   if (o.text.empty()) {
     o.text = part("data").at("files").get<std::vector<std::string>>();
+    if (evaluates)
+      for (std::string const& file : o.text) expect_file(file, "--text");
     o.held_out = part("data").at("held_out").get<double>();
   } else {
     o.held_out = 0;
@@ -91,7 +97,6 @@ void train(program_options& o) {
   if (o.model.max_length == 0) o.model.max_length = o.model.length;
   smx::expects_value(o.model.max_length >= o.model.length, "max-length", "at least the length",
                      o.model.max_length);
-  if (o.training.steps == 0 && o.training.minutes == 0) o.training.minutes = 3;
   codec const c(o.tokenizer);
   o.model.vocabulary = c.vocabulary();
   find_mixer(o.model.mixer).train(o, c, read_texts(o.text, o.held_out, c));
@@ -107,7 +112,7 @@ void generate(program_options& o) {
     expects_vocabulary(o, c);
     return generate_gpt2(o, sizes, c);
   }
-  take_config(o);
+  take_config(o, false);
   codec const c(o.tokenizer);
   expects_vocabulary(o, c);
   find_mixer(o.model.mixer).generate(o, c);
@@ -120,7 +125,7 @@ void eval(program_options& o) {
     sizes = take_gpt2(o);
     o.held_out = 0;
   } else {
-    take_config(o);
+    take_config(o, true);
   }
   codec const c(o.tokenizer);
   expects_vocabulary(o, c);
@@ -134,7 +139,7 @@ void eval(program_options& o) {
 
 int main(int argc, char** argv) {
   program_options o;
-  o.training.rate = 3e-3;
+  o.training.rate = 3e-3, o.training.minutes = 3;
   CLI::App app("Language models around the sequence mixers of smx", "smx-gpt");
   app.require_subcommand(1);
   auto& to_train = *app.add_subcommand("train", "Train a model on text, then let it write");
@@ -153,26 +158,10 @@ int main(int argc, char** argv) {
   to_eval.add_option("--text", o.text, "Files of text; without: what training held out");
   to_eval.add_option("--length", o.lengths,
                      "Lengths of the windows; without: the trained one and longer ones");
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::ParseError const& e) {
-    int const status = app.exit(e);
-    if (status == 0) return 0;
-    auto const used = app.get_subcommands();
-    std::fputs((used.empty() ? app.help() : used.front()->help()).c_str(), stderr);
-    return 2;
-  }
-  try {
-    // The usual warm-up is for runs of minutes.
-    auto& t = o.training;
-    if (to_train.parsed() && to_train.count("--warmup") == 0 && t.steps > 0)
-      t.warmup = std::min(t.warmup, t.steps / 10);
+  return run_program(app, argc, argv, [&] {
+    settle_warmup(to_train, o.training);
     if (to_train.parsed()) train(o);
     if (to_write.parsed()) generate(o);
     if (to_eval.parsed()) eval(o);
-  } catch (std::exception const& e) {
-    std::fprintf(stderr, "smx-gpt: %s\n", e.what());
-    return 1;
-  }
-  return 0;
+  });
 }

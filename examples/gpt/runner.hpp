@@ -166,8 +166,9 @@ void eval_model(B& be, program_options const& o, smx::gpt<M> const& m, W const& 
       if (limit == 0 || n <= limit) lengths.push_back(n);
   }
   for (index_t const n : lengths) {
+    std::string const most = "1 to the " + std::to_string(limit) + " positions that the model has";
     smx::expects_value(n >= 1 && (limit == 0 || n <= limit), "length",
-                       "1 to the positions that the model has", n);
+                       limit == 0 ? "at least 1" : most.c_str(), n);
     expects_sequence(tokens, n, "to evaluate");
     double const loss = mean_loss(be, m, w, tokens, n, 1);
     std::printf("length %lld: %.4f bits per byte (%zu bytes)\n", static_cast<long long>(n),

@@ -62,8 +62,9 @@ void print_accuracy(std::FILE* to, classified const& c) {
 
 void train_command(program_options& o) {
   dataset const d = read_data(o, {}, false);
-  smx::expects(o.held_out > 0 && o.held_out < 1, "--held-out: expected a share between 0 and 1");
-  smx::expects(o.smoothing >= 0 && o.smoothing < 1, "--label-smoothing: expected 0 up to below 1");
+  expects_number(o.held_out > 0 && o.held_out < 1, "--held-out", "a share between 0 and 1", o.held_out);
+  expects_number(o.smoothing >= 0 && o.smoothing < 1, "--label-smoothing", "0 up to below 1", o.smoothing);
+  smx::expects_value(o.batch >= 1, "--batch", "at least 1", o.batch);
   auto const [members, held_out] = split(d, o.held_out, o.training.seed);
   smx::expects(!members.empty() && !held_out.empty(),
                "--held-out: expected a share that leaves images on both sides");
@@ -89,6 +90,8 @@ void eval_command(program_options& o) {
 
 void predict_command(program_options& o) {
   smx::expects_value(o.sheet_images >= 1, "--sheet-images", "at least 1", o.sheet_images);
+  if (!o.sheet.empty() && !o.sheet.ends_with(".png") && !o.sheet.ends_with(".ppm"))
+    throw smx::file_error(o.sheet, "expected the name of a .png or .ppm file for the sheet");
   if (o.sheet.ends_with(".png") && !has_png())
     throw smx::file_error(o.sheet, "this program was built without libpng: name a .ppm file instead");
   classified const c = classify_data(o, true);

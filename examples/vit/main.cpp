@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  smx-vit: classifies images with vision transformers around the sequence mixers of smx.
-#include <algorithm>
-
 #include <CLI/CLI.hpp>
 
 #include <examples/common/training/command_line.hpp>
@@ -15,9 +13,7 @@ void add_data(CLI::App& app, program_options& o) {
   app.add_option("--data", o.data, "Folder of images (PNG, PGM, PPM), one folder for each class");
   app.add_option("--images", o.images, "Instead: array of images, .npy: (N,Y,X), (N,C,Y,X) or (N,Y,X,C)");
   app.add_option("--labels", o.labels, "Array of the labels of --images, .npy: (N), integers from 0");
-  app.add_option("--threads", o.threads, "Threads; 0: all cores, or one for steps below 2 GFLOP")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_threads(app, o.threads, "Threads; 0: all cores, or one for steps below 2 GFLOP");
 }
 
 void add_train(CLI::App& app, program_options& o) {
@@ -46,9 +42,6 @@ void add_train(CLI::App& app, program_options& o) {
   app.add_option("--held-out", o.held_out, "Share of each class that is not trained on; the seed chooses it")
       ->capture_default_str();
   add_training_options(app, t, o.plan, "Of the weights, the split and the order of the images");
-  app.get_option("--warmup")
-      ->description("Steps before the peak (default: 50, or a tenth of the steps)")
-      ->default_str("");
 }
 
 void add_model(CLI::App& app, program_options& o) {
@@ -59,7 +52,7 @@ void add_model(CLI::App& app, program_options& o) {
   app.add_option("--part", o.part, "all images, or only what the training of this model held out")
       ->check(CLI::IsMember({"all", "held-out"}))
       ->capture_default_str();
-  app.add_option("--batch", o.batch, "Images at once")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--batch", o.batch, "Images at once")->check(at_least(1))->capture_default_str();
 }
 
 /// What the 8x8 digits are learnt with: 16 tokens of 64 channels, 75 epochs.
@@ -91,26 +84,10 @@ int main(int argc, char** argv) {
   to_predict.add_option("--sheet", o.sheet, "Picture to write: .png, or .ppm");
   to_predict.add_option("--sheet-images", o.sheet_images, "Images on it at most; mistakes come first")
       ->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::ParseError const& e) {
-    int const status = app.exit(e);
-    if (status == 0) return 0;
-    auto const used = app.get_subcommands();
-    std::fputs((used.empty() ? app.help() : used.front()->help()).c_str(), stderr);
-    return 2;
-  }
-  try {
-    if (to_train.parsed()) {
-      if (o.training.steps > 0 && to_train.count("--warmup") == 0)
-        o.training.warmup = std::min(o.training.warmup, o.training.steps / 10);
-      train_command(o);
-    }
+  return run_program(app, argc, argv, [&] {
+    settle_warmup(to_train, o.training);
+    if (to_train.parsed()) train_command(o);
     if (to_eval.parsed()) eval_command(o);
     if (to_predict.parsed()) predict_command(o);
-  } catch (std::exception const& e) {
-    std::fprintf(stderr, "smx-vit: %s\n", e.what());
-    return 1;
-  }
-  return 0;
+  });
 }

@@ -183,16 +183,34 @@ TEST_CASE("what the program is told wrong, it says", "[program]") {
   };
   fails("train --mixer lstm", 2, {"lstm", "m2", "causal-monarch", "attention", "ssd"});
   fails("train --mixers m2", 2, {"--mixers", "--mixer ", "--channels"});
-  fails("dream", 2, {"train", "generate", "eval"});
+  fails("dream", 2, {"train", "generate", "eval", "smx-gpt: expected a command, got dream\n"});
+  fails("train --threads -1", 2, {"smx-gpt: --threads: expected a whole number of at least 0, got -1\n"});
+  fails("train --minutes 0", 1, {"steps, minutes: expected", "got 0\n"});
+  fails("train --held-out 1", 1, {"smx-gpt: held-out: expected a share from 0 to below 1, got 1\n"});
   fails("", 2, {"train", "generate", "eval"});
   fails("generate", 2, {"--model"});
   fails("train --text " + (folder / "text") + " --length 256", 1, {"expected at least 257 tokens"});
   fails("train --text " + (folder / "none"), 1, {"none", "No such file"});
   fails("train --text " + (folder / "."), 1, {"is a directory"});
-  fails("train --length 64 --max-length 32", 1, {"max-length: expected at least the length, got 32"});
+  fails("train --length 64 --max-length 32", 1,
+        {"smx-gpt: max-length: expected at least the length, got 32"});
   fails("train --text " + (folder / "text") + " --length 8 --channels 0", 1, {"expected at least 1, got 0"});
   fails("train --text " + (folder / "text") + " --length 8 --mixer attention --heads 5", 1,
         {"a multiple of heads"});
   fails("generate --model " + (folder / "text"), 1, {"text: "});
   fails("generate --model " + (folder / "none"), 1, {"none"});
+
+  // what a checkpoint was trained with, and is not there any more
+  std::filesystem::copy_file(SMX_BYTE_PAIR, folder / "pairs.json");
+  test::write_file(folder / "text", hidden_text(5000));
+  auto const trained = run("train --text " + (folder / "text") + " --tokenizer " + (folder / "pairs.json") +
+                           tiny + "--steps 2 --tokens 1 --quiet --checkpoint " + (folder / "run"));
+  INFO(trained.out);
+  CHECK(trained.status == 0);
+  std::filesystem::remove(folder / "text");
+  CHECK(run("generate --tokens 3 --model " + (folder / "run")).status == 0);
+  fails("eval --model " + (folder / "run"), 1,
+        {"run: was trained with", "text, which is not there", "--text"});
+  std::filesystem::remove(folder / "pairs.json");
+  fails("generate --model " + (folder / "run"), 1, {"run: was trained with", "pairs.json", "--tokenizer"});
 }

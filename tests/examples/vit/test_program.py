@@ -200,7 +200,10 @@ class Program(unittest.TestCase):
         self.refused("train", *self.arrays, "--chanels", "3", code=2, says=["--chanels", "--channels"])
         self.refused("paint", code=2, says=["train", "eval", "predict"])
         self.refused("train", *self.arrays, "--patch", "3", "--steps", "5", says=["a multiple of the patches'"])
+        self.refused("train", *self.arrays, "--batch", "0", "--steps", "5", says=["smx-vit: --batch: expected at least 1, got 0"])
         self.refused("predict", *self.arrays, "--model", str(self.at / "images.npy"), says=["images.npy: "])
+        self.refused("predict", *self.arrays, "--model", self.model, "--sheet", str(self.at / "sheet.gif"),
+                     says=["sheet.gif: expected the name of a .png or .ppm file"])
 
 
 if __name__ == "__main__":
