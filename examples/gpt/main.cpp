@@ -92,13 +92,22 @@ void expects_vocabulary(program_options const& o, codec const& c) {
                      "no more tokens than the model has; tokens", c.vocabulary());
 }
 
+/// What a model is to write with: asked before it is trained or read.
+void check_writing(program_options const& o, codec const& c) {
+  check_sampling({o.temperature, o.top_k, o.top_p});
+  smx::expects_value(o.tokens >= 1, "tokens", "at least 1", o.tokens);
+  smx::expects(!c.encode(o.prompt, "prompt").empty(), "prompt: expected at least one token, got none");
+}
+
 void train(program_options& o) {
   if (o.text.empty()) o.text = default_texts();
   if (o.model.max_length == 0) o.model.max_length = o.model.length;
+  smx::expects_value(o.model.length >= 1, "length", "at least 1", o.model.length);
   smx::expects_value(o.model.max_length >= o.model.length, "max-length", "at least the length",
                      o.model.max_length);
   codec const c(o.tokenizer);
   o.model.vocabulary = c.vocabulary();
+  check_writing(o, c);
   find_mixer(o.model.mixer).train(o, c, read_texts(o.text, o.held_out, c));
 }
 bool is_folder(program_options const& o) {
@@ -110,11 +119,13 @@ void generate(program_options& o) {
     auto const sizes = take_gpt2(o);
     codec const c(o.tokenizer);
     expects_vocabulary(o, c);
+    check_writing(o, c);
     return generate_gpt2(o, sizes, c);
   }
   take_config(o, false);
   codec const c(o.tokenizer);
   expects_vocabulary(o, c);
+  check_writing(o, c);
   find_mixer(o.model.mixer).generate(o, c);
 }
 void eval(program_options& o) {

@@ -45,15 +45,12 @@ inline double since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// Prints what the model writes behind the prompt, token by token.
+/// Prints what the model writes behind the prompt, token by token. check_writing has seen the options.
 template <class B, class M, class W>
 void write_text(B& be, smx::gpt<M> const& m, W const& w, codec const& c, program_options const& o) {
   using T = typename M::scalar;
   sampling const how{o.temperature, o.top_k, o.top_p};
-  check_sampling(how);
-  smx::expects_value(o.tokens >= 1, "tokens", "at least 1", o.tokens);
   std::vector<std::int32_t> text = c.encode(o.prompt, "prompt");
-  smx::expects(!text.empty(), "prompt: expected at least one token, got none");
   for (std::int32_t const id : text)
     smx::expects_value(id < m.vocabulary, "prompt", "tokens of the model's vocabulary", id);
   index_t const asked = static_cast<index_t>(text.size()) + o.tokens, limit = position_limit(o.model);

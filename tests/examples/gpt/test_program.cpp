@@ -197,6 +197,15 @@ TEST_CASE("what the program is told wrong, it says", "[program]") {
   fails("train --text " + (folder / "text") + " --length 8 --channels 0", 1, {"expected at least 1, got 0"});
   fails("train --text " + (folder / "text") + " --length 8 --mixer attention --heads 5", 1,
         {"a multiple of heads"});
+  fails("train --length 0", 1, {"smx-gpt: length: expected at least 1, got 0"});
+  // how the text behind a training is written is checked before the training
+  for (std::string const option : {"--top-p 0", "--temperature -1", "--tokens 0", "--prompt ''"}) {
+    auto const o = run("train --text " + (folder / "text") + tiny + "--steps 1 --quiet " + option);
+    INFO(option << ": " << o.out);
+    CHECK(o.status == 1);
+    CHECK_THAT(o.out, test::contains(option.substr(2, option.find(' ') - 2) + ": expected"));
+    CHECK(o.out.find("held out") == std::string::npos);
+  }
   fails("generate --model " + (folder / "text"), 1, {"text: "});
   fails("generate --model " + (folder / "none"), 1, {"none"});
 
