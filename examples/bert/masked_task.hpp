@@ -67,6 +67,8 @@ template <class Block> class masked_task {
   }
   index_t units() const { return batch_ * length_; }
 
+  index_t held_out_units() const { return static_cast<index_t>(held_out_->size()); }
+
   /// The mean over windows one after the other, the same masks each time.
   template <class B, class W> double held_out(B& be, W const& w) {
     auto const window = length_ - 2;

@@ -86,6 +86,7 @@ template <class M> struct gpt_task {
     model.loss_and_gradients(be, w, numbers, numbers, smx::out<P, T, 1>(nullptr, {1}), dw);
   }
   index_t units() const { return batch * length; }
+  index_t held_out_units() const { return static_cast<index_t>(other.size()); }
   template <class B, class W> double held_out(B& be, W const& w) const {
     return mean_loss(be, model, w, other, length, batch);
   }

@@ -80,6 +80,7 @@ template <class Block> class vit_task {
   }
   index_t units() const { return batches_.batch(); }
 
+  index_t held_out_units() const { return static_cast<index_t>(held_out_.size()); }
   template <class B> double held_out(B& be, smx::weights_in<model, B> const& w) {
     predictions_ = classify<Block>(be, m_, w, data_, held_out_, scale_, batches_.batch());
     double sum = 0;

@@ -8,6 +8,7 @@
 ///   index_t units();                                            // tokens or images of a step
 ///   double held_out(B& be, weights w);                          // may be left out: loss on other data
 ///   void plan_held_out(P& planner, weights w);                  // with held_out
+///   index_t held_out_units();                                   // with held_out: what it goes through
 ///   std::string first_non_finite(B& be, weights w, index_t step);   // may be left out: the layer
 ///
 /// Then the same seed gives the same bits for any number of threads, and a resumed run those of one that was
@@ -173,12 +174,18 @@ template <class B, class M, class Task> class trainer {
     if (log_) records_ = log_->records();
   }
 
-  /// Fixes the number of steps by the time that the first ones took. From here on it is part of the run.
+  /// Fixes the number of steps by the time that the first ones took. From here on it is part of the run. A
+  /// held-out loss goes forward only: a third of the work of a step on as much.
   void settle(index_t step) {
     double const each = std::max(
         1e-6, (seconds() - first_seconds_) / static_cast<double>(std::max<index_t>(1, step - timed_from_)));
-    double const left = 60 * o_.minutes - seconds();
-    auto const more = static_cast<index_t>(left / each);
+    double evaluation = 0;
+    if constexpr (requires { task_.held_out_units(); })
+      evaluation =
+          each * static_cast<double>(task_.held_out_units()) / static_cast<double>(3 * task_.units());
+    double const often = o_.evaluate_every > 0 ? evaluation / static_cast<double>(o_.evaluate_every) : 0;
+    double const left = 60 * o_.minutes - seconds() - evaluation;
+    auto const more = static_cast<index_t>(left / (each + often));
     steps_ = step + (more > 1 ? more : 1);
     if (!o_.quiet)
       std::fprintf(stderr, "%.3g s a step: the run has %lld steps (--steps %lld gives the same bits)\n", each,

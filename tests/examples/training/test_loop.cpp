@@ -159,6 +159,27 @@ TEST_CASE("a run measured in minutes fixes its steps and resumes with them") {
   CHECK(train(again, same).loss == timed.loss);
 }
 
+namespace {
+/// Evaluates on a thousand times what a step takes.
+struct evaluated_regression : regression {
+  template <class B, class W> double held_out(B&, W const&) const { return 0; }
+  template <class P, class W> void plan_held_out(P&, W const&) const {}
+  index_t held_out_units() const { return 1000 * rows; }
+};
+}  // namespace
+
+TEST_CASE("a run measured in minutes leaves time for its held-out losses") {
+  auto o = options();
+  o.steps = 0, o.minutes = 0.003, o.evaluate_every = 1;
+  regression plain;
+  evaluated_regression evaluated;
+  smx::cpu be(1);
+  auto const init = [&](auto& w) { w = smx::initialize(be, net, o.seed); };
+  auto const all = smx_examples::train(be, net, plain, o, init).steps - o.warmup,
+             rest = smx_examples::train(be, net, evaluated, o, init).steps - o.warmup;
+  CHECK(rest < all / 10);  // about a 330th
+}
+
 TEST_CASE("what a run refuses") {
   test::temporary_folder folder;
   auto const path = folder / "run.safetensors";
