@@ -10,6 +10,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -35,49 +36,61 @@ concept Nameless = requires {
   requires std::remove_cvref_t<F>::nameless;
 };
 
-/// A visitor for the weights of a part: names get `prefix` in front, a text or a number and a point.
-template <class P, class F> auto under(P prefix, F& f) {
-  if constexpr (Nameless<F>) {
-    return f;
-  } else {
-    return [prefix = std::move(prefix), &f](auto info, auto&... one) {
-      std::string whole;
-      if constexpr (std::is_integral_v<P>)
-        whole = std::to_string(prefix) + ".";
-      else
-        whole = prefix;
-      whole += info.name;
-      info.name = whole.c_str();
-      f(info, one...);
-    };
+namespace detail {
+template <class F> struct prefixed {
+  std::string prefix;
+  F& f;
+  template <class I, class... V> void operator()(I info, V&... one) const {
+    std::string const whole = prefix + info.name;
+    info.name = whole.c_str();
+    f(info, one...);
   }
+};
+}  // namespace detail
+
+/// A visitor for the weights of a part: names get `prefix` in front, or a number and a point.
+template <class F> auto under(char const* prefix, F& f) {
+  if constexpr (Nameless<F>)
+    return f;
+  else
+    return detail::prefixed<F>{prefix, f};
+}
+template <class F> auto under(index_t number, F& f) {
+  if constexpr (Nameless<F>)
+    return f;
+  else
+    return detail::prefixed<F>{std::to_string(number) + ".", f};
 }
 
+// The visitors below depend on no layer, so that a part's walk compiles once for all layers that hold it.
 namespace detail {
 /// Whether all weights are as the layer says.
-template <bool Gradients> struct weight_check {
+struct weight_check {
   static constexpr bool nameless = true;
+  bool gradients;
   bool* fits;
   template <class I, class V> void operator()(I const& info, V const& one) const {
     constexpr int last = V::rank - 1;
-    if (Gradients && !info.trained) return;
+    if (gradients && !info.trained) return;
     *fits = *fits && one.ext == info.ext && (last == 0 || one.str[last] == 1 || one.ext[last] == 1);
   }
 };
+/// Throws for the first that is not.
+struct weight_expectation {
+  bool gradients;
+  std::string_view layer;
+  template <class I, class V> void operator()(I const& info, V const& one) const {
+    if (gradients && !info.trained) return;
+    std::string const name = std::string(layer) + ": " + (gradients ? "d" : "") + info.name;
+    expects_extents(name.c_str(), one.ext, info.ext);
+    if constexpr (V::rank > 1) expects_contiguous_rows(name.c_str(), one);
+  }
+};
 
-template <bool Gradients, class L, class W> void expect_weights(L const& layer, W const& w) {
+template <class L, class W> void expect_weights(L const& layer, W const& w, bool gradients) {
   bool fits = true;
-  layer.for_each_weight(weight_check<Gradients>{&fits}, w);
-  if (fits) return;
-  layer.for_each_weight(
-      [](auto const& info, auto const& one) {
-        if (Gradients && !info.trained) return;
-        std::string const name = std::string(L::about.name) + ": " + (Gradients ? "d" : "") + info.name;
-        expects_extents(name.c_str(), one.ext, info.ext);
-        if constexpr (std::remove_cvref_t<decltype(one)>::rank > 1)
-          expects_contiguous_rows(name.c_str(), one);
-      },
-      w);
+  layer.for_each_weight(weight_check{gradients, &fits}, w);
+  if (!fits) layer.for_each_weight(weight_expectation{gradients, L::about.name}, w);
 }
 }  // namespace detail
 
@@ -85,10 +98,10 @@ template <bool Gradients, class L, class W> void expect_weights(L const& layer, 
 /// extents of for_each_weight and rows that are contiguous. (The parts ask too, but under names of their own,
 /// and the last of them when the first have run.)
 template <class L, class W> void check_weights(L const& layer, W const& w) {
-  detail::expect_weights<false>(layer, w);
+  detail::expect_weights(layer, w, false);
 }
 template <class L, class W> void check_weight_gradients(L const& layer, W const& dw) {
-  detail::expect_weights<true>(layer, dw);
+  detail::expect_weights(layer, dw, true);
 }
 
 /// The same for an output: extents e, contiguous rows, memory apart from x.
