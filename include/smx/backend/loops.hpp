@@ -40,11 +40,14 @@ void gemm(op ta, op tb, double alpha, view<T const, 4, host_space> a, view<T con
   if (ta == op::transpose) a = swap_axes(a, 2, 3);
   if (tb == op::transpose) b = swap_axes(b, 2, 3);
   for_each_index(c.ext, [&](extents<4> const& i) {
+    T const* const row = smx::detail::advance(a.ptr, i[0] * a.str[0] + i[1] * a.str[1] + i[2] * a.str[2]);
+    T const* const column = smx::detail::advance(b.ptr, i[0] * b.str[0] + i[1] * b.str[1] + i[3] * b.str[3]);
+    index_t const terms = a.ext[3], along = a.str[3], down = b.str[2];
     double sum = 0;
-    for (index_t k = 0; k < a.ext[3]; ++k) {
-      double const left = static_cast<double>(a(i[0], i[1], i[2], k));
+    for (index_t k = 0; k < terms; ++k) {
+      double const left = static_cast<double>(row[k * along]);
       if (Select && left == 0) continue;
-      sum += left * static_cast<double>(b(i[0], i[1], k, i[3]));
+      sum += left * static_cast<double>(column[k * down]);
     }
     T& to = at(c, i);
     to = static_cast<T>(
