@@ -6,7 +6,6 @@
 /// at most. Signal, kernel and result pass p = log2 M levels each, and a few products: c = 36 p + 40, and an
 /// output is within c u ||K||_inf ||v||_2 of the sum, K the kernel's spectrum. Kernels have few taps other
 /// than 0, so that this is small against any one of them.
-#include <complex>
 #include <numbers>
 
 #include <smx/backend/plan.hpp>
@@ -119,18 +118,29 @@ template <class T> signal lags_of(problem<T> const& p, index_t d) {
 }
 
 /// No residue of a signal of these entries is larger than their sum; for dense ones the largest is far below
-/// it and is searched for.
+/// it and is searched for, by Goertzel's recurrence, a few at a time because each is a chain of dependent
+/// sums.
 double largest_residue(signal const& v, index_t points) {
   double sum = 0, largest = 0;
   index_t full = 0;
   for (double e : v) sum += std::fabs(e), full += e != 0;
   if (full <= 32) return sum;
-  for (index_t j = 0; j < points; ++j) {
-    double const turn = 2 * std::numbers::pi * (static_cast<double>(j) + 0.25) / static_cast<double>(points);
-    std::complex<double> const w = std::polar(1.0, turn);
-    std::complex<double> at = 0;
-    for (std::size_t n = v.size(); n-- > 0;) at = at * w + v[n];
-    largest = std::max(largest, std::abs(at));
+  constexpr index_t width = 8;
+  for (index_t first = 0; first < points; first += width) {
+    double twice[width], now[width] = {}, before[width] = {};
+    for (index_t j = 0; j < width; ++j)
+      twice[j] = 2 * std::cos(2 * std::numbers::pi * (static_cast<double>(first + j) + 0.25) /
+                              static_cast<double>(points));
+    for (double e : v)
+      for (index_t j = 0; j < width; ++j) {
+        double const next = e + twice[j] * now[j] - before[j];
+        before[j] = now[j];
+        now[j] = next;
+      }
+    for (index_t j = 0; j < width; ++j) {
+      double const square = now[j] * now[j] + before[j] * before[j] - twice[j] * now[j] * before[j];
+      largest = std::max(largest, std::sqrt(std::max(square, 0.0)));
+    }
   }
   return largest;
 }

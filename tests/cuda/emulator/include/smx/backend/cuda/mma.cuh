@@ -39,16 +39,22 @@ template <class T> void mma_16x8x16(float (&c)[4], std::uint32_t const (&a)[4], 
   detail::operands all_a[32], all_b[32];
   emulator::exchange_all(detail::operands{{a[0], a[1], a[2], a[3]}}, all_a);
   emulator::exchange_all(detail::operands{{b[0], b[1], 0, 0}}, all_b);
+  // Rows g and g + 8 of A, columns 2 t and 2 t + 1 of B: four threads hold each.
   int const g = emulator::lane() / 4, t = emulator::lane() % 4;
+  double left[2][16], right[2][16];
+  for (int owner = 0; owner < 4; ++owner)
+    for (int half = 0; half < 2; ++half)
+      for (int high = 0; high < 2; ++high)
+        for (int one = 0; one < 2; ++one) {
+          int const k = 8 * half + 2 * owner + high;
+          left[one][k] =
+              static_cast<double>(detail::half_at<T>(all_a[4 * g + owner].of[one + 2 * half], high));
+          right[one][k] =
+              static_cast<double>(detail::half_at<T>(all_b[4 * (2 * t + one) + owner].of[half], high));
+        }
   for (int i = 0; i < 4; ++i) {
-    int const row = g + (i / 2) * 8, column = 2 * t + i % 2;
     double sum = static_cast<double>(c[i]);
-    for (int k = 0; k < 16; ++k) {
-      int const owner = row % 8 * 4 + k % 8 / 2, which = row / 8 + k / 8 * 2;
-      float const left = detail::half_at<T>(all_a[owner].of[which], k % 2);
-      float const right = detail::half_at<T>(all_b[column * 4 + k % 8 / 2].of[k / 8], k % 2);
-      sum += static_cast<double>(left) * static_cast<double>(right);
-    }
+    for (int k = 0; k < 16; ++k) sum += left[i / 2][k] * right[i % 2][k];
     c[i] = static_cast<float>(sum);
   }
 }
