@@ -15,7 +15,7 @@
 #   --against OLD    compare with an earlier results.json
 #   --no-peers       time no other libraries (cuBLAS, cuFFT, torch)
 #   --arch LIST      architectures to compile for, as CMAKE_CUDA_ARCHITECTURES (default: this machine's GPU; without one 90a)
-#   --jobs N         parallel compile jobs (default: one per core, at most one per 2 GiB of memory)
+#   --jobs N         parallel compile jobs (default: one per core, at most one per 3 GiB of memory)
 #   --help           this text
 # A stage that fails does not stop the later ones. Ctrl-C keeps what is there. Exit status: 0; 1 when a stage failed, 2 wrong
 # use or no GPU, 130 interrupted.

@@ -22,12 +22,12 @@ smx_require_number() {
   esac
 }
 
-# Parallel compile jobs: one per core, and no more than 2 GiB of memory each allow.
+# Parallel compile jobs: one per core, and no more than 3 GiB of memory each allow.
 smx_jobs() {
   local cores memory_kib by_memory
   cores="$(nproc 2>/dev/null || echo 1)"
   memory_kib="$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo 2>/dev/null || true)"
-  by_memory=$(( ${memory_kib:-4194304} / 2097152 ))
+  by_memory=$(( ${memory_kib:-4194304} / 3145728 ))
   [ "$by_memory" -ge 1 ] || by_memory=1
   echo $(( cores < by_memory ? cores : by_memory ))
 }

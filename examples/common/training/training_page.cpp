@@ -43,10 +43,10 @@ std::string escaped(std::string const& text) {
   return out;
 }
 
-std::string print(double x, char const* format = "%.4g") {
+std::string print(double x, char const* pattern = "%.4g") {
   if (!std::isfinite(x)) return "not finite";
   char text[32];
-  std::snprintf(text, sizeof text, format, x);
+  std::snprintf(text, sizeof text, pattern, x);
   return text;
 }
 
