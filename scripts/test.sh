@@ -9,7 +9,7 @@ usage() {
 usage: scripts/test.sh [options]
 
 Without options, what CI runs: g++ with every test; clang++; AddressSanitizer and UBSan (the kernels, files);
-ThreadSanitizer where there are threads; one ctest run over the four builds. About half an hour on 2 cores.
+ThreadSanitizer where there are threads; one ctest run over the four builds. About a quarter of an hour on 2 cores.
 
   --quick         g++ only: the unit tests and the checks of the sources, no package or compile-time tests
   --preset NAME   one preset of CMakePresets.json with every test it has; may be repeated
@@ -54,7 +54,7 @@ done
 units="core;io;backend;backend/cpu;structured;mixers;nn;models;examples;examples/training;conformance;goldens;fuzz"
 options_for() {
   case "$1" in
-    release) echo "-DSMX_TEST_PARTS=all -DSMX_TEST_ISA=avx512 -DSMX_BENCH_FLAGS=-Og -DSMX_EXAMPLE_FLAGS=-Og -DSMX_EXAMPLES_TOGETHER=ON $cuda" ;;
+    release) echo "-DSMX_TEST_PARTS=all -DSMX_TEST_ISA=avx512 -DSMX_BENCH_FLAGS=-O0 -DSMX_EXAMPLE_FLAGS=-Og -DSMX_EXAMPLES_TOGETHER=ON $cuda" ;;
     clang) echo "-DSMX_TEST_PARTS=core;io;backend;backend/cpu;structured;mixers;nn;models;conformance;goldens;fuzz;all_headers;compile_fail -DSMX_ARCH_FLAGS=-march=native -DSMX_TEST_ISA= -DSMX_TEST_FLAGS=-O0 -DSMX_TEST_CONFORMANCE=float -DSMX_BUILD_FUZZERS=ON -DSMX_BUILD_BENCH=OFF -DSMX_BUILD_EXAMPLES=OFF" ;;
     asan-ubsan) echo "-DSMX_TEST_PARTS=io;backend/cpu;fuzz -DSMX_ARCH_FLAGS=$avx2 -DSMX_TEST_ISA= -DSMX_BUILD_EXAMPLES=OFF -DSMX_BUILD_BENCH=OFF" ;;
     tsan) echo "-DSMX_TEST_PARTS=backend -DSMX_BUILD_EXAMPLES=OFF -DSMX_BUILD_BENCH=OFF" ;;

@@ -24,23 +24,45 @@ template <class T, class MaskType> struct attention_recipe {
     return slice(v, 2, r.first, r.last - r.first);
   }
 
+  static index_t slabs(index_t queries) { return (queries + slab_rows - 1) / slab_rows; }
   /// Scores and probabilities of one slab: f(rows, keys that some row may see, whether some of those are
   /// hidden).
   template <class F>
-  void each_slab(index_t b, index_t heads, index_t queries, index_t keys, F const& f) const {
-    for (index_t first = 0; first < queries; first += slab_rows) {
-      index_range const r{first, first + slab_rows < queries ? first + slab_rows : queries};
-      index_range seen{keys, 0};
-      for (index_t h = 0; h < heads; ++h) {
-        index_range const k = mask.keys(b, h, r, keys);
-        if (k.first >= k.last) continue;
-        seen = {k.first < seen.first ? k.first : seen.first, k.last > seen.last ? k.last : seen.last};
-      }
-      bool partial = false;
-      for (index_t h = 0; h < heads && seen.first < seen.last; ++h)
-        partial = partial || mask.tile(b, h, r, seen) != tile_class::full;
-      f(r, seen, partial);
+  void in_slab(index_t number, index_t b, index_t heads, index_t queries, index_t keys, F const& f) const {
+    index_t const first = number * slab_rows;
+    index_range const r{first, first + slab_rows < queries ? first + slab_rows : queries};
+    index_range seen{keys, 0};
+    for (index_t h = 0; h < heads; ++h) {
+      index_range const k = mask.keys(b, h, r, keys);
+      if (k.first >= k.last) continue;
+      seen = {k.first < seen.first ? k.first : seen.first, k.last > seen.last ? k.last : seen.last};
     }
+    bool partial = false;
+    for (index_t h = 0; h < heads && seen.first < seen.last; ++h)
+      partial = partial || mask.tile(b, h, r, seen) != tile_class::full;
+    f(r, seen, partial);
+  }
+  /// One slab after the other.
+  template <class F>
+  void each_slab(index_t b, index_t heads, index_t queries, index_t keys, F const& f) const {
+    for (index_t i = 0; i < slabs(queries); ++i) in_slab(i, b, heads, queries, keys, f);
+  }
+  /// f(backend, batch entry, rows, keys, whether some are hidden) for all slabs of all batch entries, shared
+  /// out over the threads: for what slabs do independently. A slab takes `bytes` of scratch.
+  template <class B, class X, class F>
+  void share_slabs(B& be, X const& x, std::size_t bytes, F const& f) const {
+    index_t const heads = x.q.ext[1], queries = x.q.ext[2], keys = x.k.ext[2], n = slabs(queries);
+    be.tiles(x.q.ext[0] * n, bytes, [&](auto& sub, index_t first, index_t count) {
+      for (index_t i = first; i < first + count; ++i) {
+        // first and last slab in turn: under a causal mask the work grows with the rows, and threads take
+        // neighbours
+        index_t const turn = i % n, number = turn % 2 == 0 ? turn / 2 : n - 1 - turn / 2;
+        in_slab(number, i / n, heads, queries, keys, [&](index_range r, index_range seen, bool partial) {
+          auto frame = sub.scope();
+          f(sub, i / n, r, seen, partial);
+        });
+      }
+    });
   }
   template <class B>
   static void product(B& be, bool partial, op ta, T alpha, in<B, T, 4> a, in<B, T, 4> b, T beta,
@@ -65,24 +87,20 @@ template <class T, class MaskType> struct attention_recipe {
 
   /// y, and lse (B,Hq,L,1) unless it is empty.
   template <class B, class X> void forward(B& be, X const& x, out<B, T, 4> all_lse, out<B, T, 4> y) const {
-    index_t const heads = x.q.ext[1], kv = x.k.ext[1], queries = x.q.ext[2], keys = x.k.ext[2];
-    std::size_t const bytes = static_cast<std::size_t>(heads * slab_rows * keys) * sizeof(T);
-    be.tiles(x.q.ext[0], bytes, [&](auto& sub, index_t first, index_t count) {
-      for (index_t b = first; b < first + count; ++b)
-        each_slab(b, heads, queries, keys, [&](index_range r, index_range seen, bool partial) {
-          auto frame = sub.scope();
-          index_t const m = r.last - r.first;
-          auto const lse = all_lse.size() != 0 ? slice(rows(all_lse, r), 0, b, 1)
-                                               : sub.template scratch<T>(extents<4>{1, heads, m, 1});
-          auto const yb = rows(grouped(y, b, kv), r);  // (Hkv,G,rows,E)
-          if (seen.first >= seen.last) {
-            sub.map(constant<T>{T(0)}, yb);
-            sub.map(constant<T>{-std::numeric_limits<T>::infinity()}, lse);
-            return;
-          }
-          auto const p = probabilities(sub, x, b, r, seen, lse);
-          product(sub, partial, op::none, T(1), as_input(p), rows(grouped(x.v, b, kv), seen), T(0), yb);
-        });
+    index_t const heads = x.q.ext[1], kv = x.k.ext[1];
+    std::size_t const bytes = static_cast<std::size_t>(heads * slab_rows * x.k.ext[2]) * sizeof(T);
+    share_slabs(be, x, bytes, [&](auto& sub, index_t b, index_range r, index_range seen, bool partial) {
+      auto const lse = all_lse.size() != 0
+                           ? slice(rows(all_lse, r), 0, b, 1)
+                           : sub.template scratch<T>(extents<4>{1, heads, r.last - r.first, 1});
+      auto const yb = rows(grouped(y, b, kv), r);  // (Hkv,G,rows,E)
+      if (seen.first >= seen.last) {
+        sub.map(constant<T>{T(0)}, yb);
+        sub.map(constant<T>{-std::numeric_limits<T>::infinity()}, lse);
+        return;
+      }
+      auto const p = probabilities(sub, x, b, r, seen, lse);
+      product(sub, partial, op::none, T(1), as_input(p), rows(grouped(x.v, b, kv), seen), T(0), yb);
     });
   }
 

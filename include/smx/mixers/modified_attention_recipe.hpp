@@ -182,29 +182,26 @@ template <class T, class MaskType> struct modified_attention_recipe {
   void forward(B& be, W const& w, X const& x, out<B, T, 4> all_lse, out<B, T, 4> y) const {
     index_t const heads = x.q.ext[1], kv = x.k.ext[1], queries = x.q.ext[2], keys = x.k.ext[2];
     std::size_t const bytes = static_cast<std::size_t>(2 * heads * plain::slab_rows * keys) * sizeof(T);
-    be.tiles(x.q.ext[0], bytes, [&](auto& sub, index_t first, index_t count) {
-      for (index_t b = first; b < first + count; ++b)
-        plain{mask, scale}.each_slab(b, heads, queries, keys, [&](index_range r, index_range seen, bool) {
-          auto frame = sub.scope();
-          slab const s{b, heads, queries, keys, r, seen};
-          auto const lse = all_lse.size() != 0 ? slice(plain::rows(all_lse, r), 0, b, 1)
-                                               : sub.template scratch<T>(s.per_row());
-          auto const yb = plain::rows(plain::grouped(y, b, kv), r);  // (Hkv,G,rows,E)
-          if (seen.first >= seen.last) {
-            sub.map(constant<T>{T(0)}, yb);
-            if (how.sink)
-              sub.copy(of_heads(w.sink, s), lse);
-            else
-              sub.map(constant<T>{nothing}, lse);
-            return;
-          }
-          auto const p = sub.template scratch<T>(s.scores());
-          probabilities(sub, w, x, s, p, lse, {});
-          if (how.dropout != 0) sub.map(multiply{}, p, as_input(p), as_input(dropped(sub, s)));
-          sub.gemm_select(op::none, op::none, T(1), as_input(plain::grouped(p, 0, kv)),
-                          plain::rows(plain::grouped(x.v, b, kv), seen), T(0), yb);
-        });
-    });
+    auto const one = [&](auto& sub, index_t b, index_range r, index_range seen, bool) {
+      slab const s{b, heads, queries, keys, r, seen};
+      auto const lse = all_lse.size() != 0 ? slice(plain::rows(all_lse, r), 0, b, 1)
+                                           : sub.template scratch<T>(s.per_row());
+      auto const yb = plain::rows(plain::grouped(y, b, kv), r);  // (Hkv,G,rows,E)
+      if (seen.first >= seen.last) {
+        sub.map(constant<T>{T(0)}, yb);
+        if (how.sink)
+          sub.copy(of_heads(w.sink, s), lse);
+        else
+          sub.map(constant<T>{nothing}, lse);
+        return;
+      }
+      auto const p = sub.template scratch<T>(s.scores());
+      probabilities(sub, w, x, s, p, lse, {});
+      if (how.dropout != 0) sub.map(multiply{}, p, as_input(p), as_input(dropped(sub, s)));
+      sub.gemm_select(op::none, op::none, T(1), as_input(plain::grouped(p, 0, kv)),
+                      plain::rows(plain::grouped(x.v, b, kv), seen), T(0), yb);
+    };
+    plain{mask, scale}.share_slabs(be, x, bytes, one);
   }
 
   /// `to` += the sum of v over the axes on which `to` has extent 1.
