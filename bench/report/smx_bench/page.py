@@ -330,7 +330,8 @@ class Page:
         if not self.results.peers:
             return ""
         pairs = sorted(
-            self.results.peers.values(), key=lambda p: (p["name"].split("/")[:2], p["L"] or 0, p["peer"])
+            self.results.peers.values(),
+            key=lambda p: (p["name"].split("/")[0] in names.MODELS, p["name"].split("/")[:2], p["L"] or 0, p["peer"]),
         )
         drawn, listed = [], []
         for p in pairs:
