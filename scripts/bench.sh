@@ -95,7 +95,7 @@ started="$SECONDS"
 build="build/bench-$(basename "$compiler")"
 smx_say "building the benchmarks with $compiler -O3 -march=native (minutes the first time)"
 if ! { cmake --preset native -B "$build" -D CMAKE_CXX_COMPILER="$compiler" -D SMX_BUILD_TESTS=OFF \
-    -D SMX_BUILD_EXAMPLES=OFF -D SMX_BUILD_BENCH=ON &&
+    -D SMX_BUILD_EXAMPLES=OFF -D SMX_BUILD_BENCH=ON -D SMX_BENCH_PARTS=cpu &&
   cmake --build "$build" -j "$(smx_jobs)"; } >"$log" 2>&1; then
   tail -n 40 "$log" >&2
   smx_fail "the benchmarks could not be built; the messages are above"
