@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the benchmarks for this machine, runs them, and writes one HTML page: throughput and memory of every mixer against
-# sequence length, and the length from which each is faster than softmax attention.
+# sequence length, the length from which each is faster than softmax attention, and whole models.
 #
 # Usage: scripts/bench.sh [OPTION]...
 #   --quick         about a minute of measuring: four lengths
 #   --full          every row, however long it takes (default: under 10 minutes, building included)
-#   --peers         time torch and FFTW on the same shapes too, interleaved (installs torch into .venv-peers; adds minutes)
+#   --peers         time torch, FFTW and Hugging Face's models on the same shapes too, interleaved (installs torch and
+#                   transformers into .venv-peers; adds minutes; models at L = 4096 and 8192 only with --full)
 #   --out DIR       where index.html and results.json go (default: results)
 #   --against OLD   compare with an earlier results.json
 #   --filter REGEX  only rows whose name it matches, such as 'monarch.*L:4096'
@@ -19,7 +20,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-usage() { sed -n '3,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '3,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 wrong_use() {
   printf 'error: %s (see --help)\n' "$*" >&2
   exit 2
@@ -80,13 +81,13 @@ done
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 torch_python=.venv-peers/bin/python
-if [ "$peers" = yes ] && ! "$torch_python" -c 'import torch' 2>/dev/null; then
-  smx_say "installing torch into .venv-peers (minutes)"
+if [ "$peers" = yes ] && ! "$torch_python" -c 'import torch, transformers' 2>/dev/null; then
+  smx_say "installing torch and transformers into .venv-peers (minutes)"
   if ! { "$python" -m venv .venv-peers &&
-    "$torch_python" -m pip install --quiet --disable-pip-version-check numpy torch &&
-    "$torch_python" -c 'import torch'; } >"$log" 2>&1; then
+    "$torch_python" -m pip install --quiet --disable-pip-version-check numpy torch 'transformers>=5,<6' &&
+    "$torch_python" -c 'import torch, transformers'; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
-    smx_fail "torch could not be installed; the messages are above"
+    smx_fail "torch and transformers could not be installed; the messages are above"
   fi
 fi
 
@@ -94,7 +95,7 @@ started="$SECONDS"
 build="build/bench-$(basename "$compiler")"
 smx_say "building the benchmarks with $compiler -O3 -march=native (minutes the first time)"
 if ! { cmake --preset native -B "$build" -D CMAKE_CXX_COMPILER="$compiler" -D SMX_BUILD_TESTS=OFF \
-    -D SMX_BUILD_EXAMPLES=OFF -D SMX_BUILD_BENCH=ON &&
+    -D SMX_BUILD_EXAMPLES=OFF -D SMX_BUILD_BENCH=ON -D SMX_BENCH_PARTS=cpu &&
   cmake --build "$build" -j "$(smx_jobs)"; } >"$log" 2>&1; then
   tail -n 40 "$log" >&2
   smx_fail "the benchmarks could not be built; the messages are above"

@@ -16,7 +16,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import report  # noqa: E402
-from smx_bench import machine, peers, results as files, units  # noqa: E402
+from smx_bench import goals, machine, peers, results as files, units  # noqa: E402
 from smx_bench.binary import Binaries  # noqa: E402
 from smx_bench.schedule import MODES, Schedule  # noqa: E402
 
@@ -102,30 +102,25 @@ class Run:
     def compare_with_peers(self):
         rounds, seconds = (3, 0.1) if self.options.mode == "quick" else (7, 0.3)
         opened = {}
-        wanted = [
-            p
-            for p in peers.PAIRS
-            if p[0] in self.binaries.rows
-            and (self.options.mode != "quick" or (p[1] in peers.QUICK_LENGTHS and p[2] != peers.SLABS))
-        ]
+        wanted = [p for p in peers.pairs(self.options.mode) if p[0] in self.binaries.rows]
         try:
             for at, (name, length, peer, task) in enumerate(wanted, 1):
+                process = peers.FFTW if peer == peers.FFTW else peers.TORCH  # one worker has all of torch
                 try:
-                    peer = peers.TORCH if peer == peers.SLABS else peer
-                    if peer not in opened:
-                        opened[peer] = (
-                            peers.Torch(self.options.peers)
-                            if peer == peers.TORCH
-                            else peers.Fftw(self.options.bin)
+                    if process not in opened:
+                        opened[process] = (
+                            peers.Fftw(self.options.bin)
+                            if process == peers.FFTW
+                            else peers.Torch(self.options.peers)
                         )
-                    if isinstance(opened[peer], files.ReportError):
-                        raise opened[peer]
+                    if isinstance(opened[process], files.ReportError):
+                        raise opened[process]
                     pair, documents = peers.measure(
-                        self.binaries, name, length, opened[peer], task, rounds, seconds
+                        self.binaries, name, length, opened[process], task, rounds, seconds
                     )
                 except files.ReportError as e:
-                    if peer not in opened:
-                        opened[peer] = e
+                    if process not in opened:
+                        opened[process] = e
                     self.results.skip(f"{name} against {peer}", str(e))
                     self.progress.show(at, len(wanted), f"peers  {name} against {peer}: {e}")
                     continue
@@ -143,9 +138,9 @@ class Run:
                     f"{units.ms(pair['peer_ms'])}: {units.times(pair['ratio'])}",
                 )
         finally:
-            for peer in opened.values():
-                if not isinstance(peer, files.ReportError):
-                    peer.close()
+            for process in opened.values():
+                if not isinstance(process, files.ReportError):
+                    process.close()
 
 
 def options_from(arguments):
@@ -160,7 +155,7 @@ def options_from(arguments):
         "--threads", type=int, default=0, help="the second thread count beside 1 (0: all cores)"
     )
     parser.add_argument("--filter", default="", metavar="REGEX", help="only rows whose name it matches")
-    parser.add_argument("--peers", metavar="PYTHON", help="time the peers too; a Python that has torch")
+    parser.add_argument("--peers", metavar="PYTHON", help="time the peers too; a Python that has torch and transformers")
     parser.add_argument("--against", metavar="OLD.json", help="an earlier results.json to compare with")
     parser.add_argument("--command", help="what to record as the command of this run")
     options = parser.parse_args(arguments)
@@ -199,6 +194,8 @@ def main(arguments=None):
             signal.SIGTERM,
         ):  # what is measured is saved; the page is written beside and renamed
             signal.signal(number, signal.SIG_DFL)
+        if goals.model_pairs(run.results):
+            run.progress.say(goals.text(goals.model_goals(run.results)))
         run.progress.say(f"results: {run.path}")
         print(f"page: {os.path.abspath(report.write_page(run.results, options.out, options.against))}")
         return code

@@ -238,7 +238,7 @@ def main(arguments=None):
             signal.signal(number, signal.SIG_DFL)
         run.results.about["peer_versions"] = ", ".join(sorted({p["peer"] for p in run.results.peers.values()}))
         run.results.save(run.path)
-        run.progress.say(goals.text(run.results))
+        run.progress.say(goals.text(goals.goals(run.results)))
         print(f"results: {run.path}")
         print(write_page(run.results, options.out, options.against))
         if not run.results.rows:

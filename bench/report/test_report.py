@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The logic of the report: python3 -m unittest test_report (ctest: report)."""
+"""The logic of the report: python3 -m unittest test_report (ctest: report.report)."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ import xml.etree.ElementTree as xml
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import report  # noqa: E402
-from smx_bench import compare, machine, names, page, units  # noqa: E402
+from smx_bench import compare, goals, machine, models, names, page, units  # noqa: E402
 from smx_bench import results as files  # noqa: E402
 from smx_bench.crossover import (
     ALWAYS,
@@ -385,6 +385,10 @@ class Units(unittest.TestCase):
 
 
 class ThePage(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.text = page.render(sample_results())
+
     def test_it_needs_nothing_else_and_answers_both_questions(self):
         text = page.render(sample_results(), sample_results(1.5), "old.json")
         # Namespaces name, they do not load.
@@ -401,8 +405,7 @@ class ThePage(unittest.TestCase):
         self.assertNotIn("g++ <12>", text)
 
     def test_charts_are_well_formed_transparent_and_coloured_by_the_page(self):
-        text = page.render(sample_results())
-        charts = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+        charts = re.findall(r"<svg.*?</svg>", self.text, re.DOTALL)
         self.assertGreaterEqual(len(charts), 5)
         ids = []
         for chart in charts:
@@ -417,17 +420,16 @@ class ThePage(unittest.TestCase):
         self.assertEqual(len(ids), len(set(ids)), "ids must be unique over all charts of the page")
 
     def test_a_busy_machine_and_an_interrupted_run_are_said_first(self):
+        self.assertNotIn("Other programs kept", self.text)
         results = sample_results()
-        self.assertNotIn("Other programs kept", page.render(results))
         results.about.update(others_cores=0.7, partial="This run was interrupted.")
         text = page.render(results)
         self.assertLess(text.index("This run was interrupted."), text.index("<svg"))
         self.assertLess(text.index("Other programs kept 0.7 cores"), text.index("<svg"))
 
     def test_every_point_says_its_value(self):
-        text = page.render(sample_results())
         for n in (128, 256, 512, "1,000"):
-            self.assertRegex(text, rf"<title>Monarch, order 2, L = {n}\n[0-9.]+ [kM]? ?tokens/s")
+            self.assertRegex(self.text, rf"<title>Monarch, order 2, L = {n}\n[0-9.]+ [kM]? ?tokens/s")
 
     def test_runs_with_little_or_nothing(self):
         self.assertIn("No mixer was measured", page.render(files.Results()))
@@ -439,6 +441,67 @@ class ThePage(unittest.TestCase):
         text = page.render(lonely)
         self.assertIn("not measured", text)
         self.assertIn("tokens per second", text)
+
+
+class Models(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.results = sample_results(peers=False)
+        for n, ours, theirs in ((128, 100.0, 250.0), (512, 400.0, 800.0)):
+            for model, ms, peer in (
+                ("m2_bert_80m", ours, [theirs, theirs + 10]),
+                ("bert_base", 0.9 * theirs, [theirs + 20]),
+            ):
+                name = f"{model}/encode/forward/cpu:1/L:{n}"
+                cls.results.add_google_benchmark(document(entry(name, ms, D=768.0, workspace=8, tensors=8)), "x")
+                cls.results.add_pair(files.pair(name, n, "transformers 5 on torch 2", [ms], peer, "BertModel"))
+        name = "minilm/embed/forward/cpu:1/L:24"
+        cls.results.add_google_benchmark(document(entry(name, 8.0, D=384.0)), "x")
+        cls.text = page.render(cls.results)
+
+    def test_they_are_no_mixers(self):
+        with_models, without = page.Page(self.results), page.Page(sample_results(peers=False))
+        self.assertEqual((with_models.keys, with_models.width), (without.keys, without.width))
+
+    def test_curves_stand_beside_hugging_face(self):
+        rows = [r for r in self.results.rows.values() if r["mixer"] in names.MODELS]
+        curves = {title: points for title, _, points in models.series(self.results, rows, 1)}
+        self.assertEqual([p[0] for p in curves["M2-BERT-80M"]], [128, 512])
+        self.assertAlmostEqual(curves["M2-BERT-80M"][0][1], 1280)
+        rates = curves["BERT-base, Hugging Face"][0][1:4]  # the samples of both pairs: 250 and 260 ms, twice
+        for rate, seconds in zip(rates, (0.26, 0.27, 0.25)):  # the samples of both pairs
+            self.assertAlmostEqual(rate, 128 / seconds)
+        self.assertNotIn("BERT-base, Hugging Face", [title for title, *_ in models.series(self.results, rows, 2)])
+
+    def test_the_page_shows_them(self):
+        for words in (
+            "<h2>Whole models</h2>",
+            "<title>M2-BERT-80M, L = 128\n1.28 k tokens/s",
+            "<title>BERT-base, Hugging Face, L = 512\n",
+            "MiniLM-L6: a sentence of 24 tokens in <b>8 ms</b>",
+            "M2-BERT stands against BERT-base",
+        ):
+            self.assertIn(words, self.text)
+        self.assertNotIn("Whole models", page.render(sample_results(peers=False)))
+
+    def test_only_a_sentence(self):
+        results = files.Results()
+        name = "minilm/embed/forward/cpu:2/L:24"
+        results.add_google_benchmark(document(entry(name, 8.0, D=384.0)), "x")
+        text = page.render(results)
+        self.assertIn("24 tokens in <b>8 ms</b>", text)
+        self.assertIn("Google Benchmark", text)
+        self.assertNotIn("Goals", text)
+
+    def test_goals(self):
+        found = goals.model_goals(self.results)
+        self.assertEqual(
+            [(g.state, g.measured) for g in found[:3]],
+            [(goals.MET, "2.55×"), (goals.MISSED, "2.01×"), (goals.OPEN, None)],
+        )
+        self.assertEqual([g.state for g in found[6:]], [goals.MET, goals.MET, goals.OPEN])
+        self.assertEqual({g.state for g in goals.model_goals(sample_results())}, {goals.OPEN})
+        self.assertEqual(goals.model_pairs(sample_results()), [])  # what it has is a mixer's, with torch
 
 
 class CommandLine(unittest.TestCase):

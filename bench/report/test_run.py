@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The driver, with binaries that only pretend: python3 -m unittest test_run (ctest: report)."""
+"""The driver, with binaries that only pretend: python3 -m unittest test_run (ctest: report.run)."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from smx_bench import binary, results as files  # noqa: E402
+from smx_bench import binary, peers, results as files  # noqa: E402
 from smx_bench.schedule import MODES, Schedule  # noqa: E402
 
 PRETEND = r"""#!@PYTHON@
@@ -79,9 +79,64 @@ class Scheduling(unittest.TestCase):
         self.assertIsNone(s.refusal("a/x/forward/cpu:1/L:1000", 5, 6))
         self.assertIsNone(s.refusal("sgemm/smx/forward/cpu:1/L:2048", 500, 0))
 
+    def test_models_run_at_few_lengths(self):
+        rows = {
+            f"{mixer}/x/forward/cpu:1/L:{n}": plan(1e6 * n, n)
+            for mixer in ("m2_bert_80m", "a")
+            for n in (24, 128, 512, 4096)
+        }
+        for mode, of_models, of_mixers in (
+            ("quick", [24], [128, 512]),
+            ("default", [24, 128, 512], [24, 128, 512, 4096]),
+            ("full", [24, 128, 512, 4096], [24, 128, 512, 4096]),
+        ):
+            take, skip = Schedule(mode, rows, 10**10).first_round()
+            lengths = {m: [rows[n]["L"] for n in take if n.startswith(m + "/")] for m in ("m2_bert_80m", "a")}
+            self.assertEqual((lengths, skip), ({"m2_bert_80m": of_models, "a": of_mixers}, {}), mode)
+
     def test_full_refuses_nothing_but_memory(self):
         s = Schedule("full", self.rows(), 10**10)
         self.assertIsNone(s.refusal("a/x/forward/cpu:1/L:16384", 1e6, MODES["full"]["budget"]))
+
+
+PRETEND_TORCH = r"""#!@PYTHON@
+import json, sys
+print(json.dumps(dict(library="torch 2")), flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked.get("prepare") == "minilm":
+        answer = dict(error="ModuleNotFoundError: No module named 'transformers'")
+    elif "prepare" in asked:
+        of = "transformers 5 on torch 2" if asked["prepare"] == "bert_base" else "torch 2"
+        answer = dict(library=of, formulation=f"{asked['prepare']}, {asked['L']}")
+    else:
+        answer = dict(ms=30.0)
+    print(json.dumps(answer), flush=True)
+"""
+
+
+class Peers(unittest.TestCase):
+    def lengths(self, mode, row):
+        return sorted({p[1] for p in peers.pairs(mode) if p[0].startswith(row)})
+
+    def test_long_models_are_for_full(self):
+        self.assertEqual(self.lengths("full", "m2_bert_80m/"), [128, 512, 1024, 2048, 4096, 8192])
+        self.assertEqual(self.lengths("default", "m2_bert_80m/"), [128, 512, 1024, 2048])
+        self.assertEqual(self.lengths("quick", "m2_bert_80m/"), [128])
+        self.assertEqual(self.lengths("default", "bert_base/"), [128, 512])
+        self.assertEqual(self.lengths("quick", "minilm/"), [24])
+
+    def test_mixers_are_timed_at_all_lengths_but_in_quick(self):
+        self.assertEqual(self.lengths("default", "attention/full/"), [1024, 4096, 8192])
+        self.assertEqual(self.lengths("quick", "attention/full/"), [1024, 4096])
+        self.assertNotIn(peers.SLABS, [p[2] for p in peers.pairs("quick")])
+
+    def test_a_long_pair_ends_early(self):
+        self.assertTrue(peers.goes_on(1, 1e3))  # one round has no spread
+        self.assertTrue(peers.goes_on(2, 60))
+        self.assertFalse(peers.goes_on(2, 80))
+        self.assertTrue(peers.goes_on(3, 10))
+        self.assertFalse(peers.goes_on(3, 20))
 
 
 class Driving(unittest.TestCase):
@@ -142,6 +197,33 @@ class Driving(unittest.TestCase):
         why = {s["name"].split("/")[1]: s["reason"] for s in data["skipped"]}
         self.assertIn("7 bytes", why["nomemory"])
         self.assertIn("cannot run", why["broken"])
+
+    def test_models_meet_their_peers(self):
+        self.pretend(
+            bench_mixers={"attention/full/forward/cpu:1/L:1024": 0.001},
+            bench_models={
+                "m2_bert_80m/encode/forward/cpu:1/L:128": 0.01,
+                "m2_bert_80m/encode/forward/cpu:1/L:4096": 0.01,
+                "minilm/embed/forward/cpu:1/L:24": 0.001,
+            },
+        )
+        torch = os.path.join(self.folder, "python")
+        with open(torch, "w", encoding="utf-8") as f:
+            f.write(PRETEND_TORCH.replace("@PYTHON@", sys.executable))
+        os.chmod(torch, 0o755)
+        done = self.run_it("--peers", torch)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        data = self.results()
+        self.assertEqual(
+            [(p["name"].split("/")[0], p["L"], p["peer"], p["ratio"], p["note"]) for p in data["peers"]],
+            [
+                ("attention", 1024, "torch 2", 30.0, "attention, 1024"),
+                ("m2_bert_80m", 128, "transformers 5 on torch 2", 3.0, "bert_base, 128"),
+            ],
+        )
+        skipped = {s["name"]: s["reason"] for s in data["skipped"]}
+        self.assertIn("No module named", skipped["minilm/embed/forward/cpu:1/L:24 against transformers"])
+        self.assertRegex(done.stdout, r"M2-BERT-80M against BERT-base of Hugging Face, L = 128 +2× +3\.00× +met")
 
     def test_filter_and_its_mistakes(self):
         self.pretend(

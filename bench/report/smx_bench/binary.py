@@ -8,7 +8,7 @@ import subprocess
 
 from .results import ReportError
 
-NAMES = ("bench_primitives", "bench_mixers")
+NAMES = ("bench_primitives", "bench_mixers", "bench_models")
 
 
 def _escape(name):

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the CUDA backend set out to reach, each beside what a run measured. Nothing is taken from another run."""
+"""What the CUDA backend and the models set out to reach, each beside what a run measured. Nothing is taken from another
+run."""
 
-from . import units
+from . import peers, units
 
 MET, MISSED, OPEN = "met", "missed", "not measured"
 SHORT_CONVOLUTIONS = [2**e for e in range(10, 16)]  # 1K to 32K
 LONG_CONVOLUTIONS = [2**e for e in range(16, 21)]  # up to 1M
+M2_BERT = {128: 2, 512: 2.2, 1024: 2.4, 2048: 2.7, 4096: 3.5, 8192: 5}  # L: speed over Hugging Face's BERT-base
+HEAD = ["goal", "wanted", "measured", "", "of"]
 
 
 class Goal:
@@ -17,6 +20,11 @@ class Goal:
     @property
     def state(self):
         return OPEN if self.met is None else MET if self.met else MISSED
+
+    def cells(self):
+        """A row of the page's table, under HEAD."""
+        mark = {MET: "good", MISSED: "bad", OPEN: ""}[self.state]
+        return [self.what, self.goal, self.measured or "–", (self.state, mark), self.detail]
 
 
 def _ms(results, name):
@@ -150,8 +158,41 @@ def goals(results):
     ]
 
 
-def text(results):
-    """The goals as a table of plain text."""
-    lines = [(g.what, g.goal, g.measured or "–", g.state, g.detail) for g in goals(results)]
+def model_pairs(results):
+    """Those with Hugging Face's models."""
+    return [p for p in results.peers.values() if p["peer"].startswith(peers.MODELS)]
+
+
+def model_goals(results):
+    """Encoders on one thread against Hugging Face's; M2-BERT against the BERT-base that it is to replace."""
+
+    def goal(what, row, limit):
+        pairs = [p for p in model_pairs(results) if p["name"] == row]
+        return _at_least(what, f"{limit:g}×", [(p["peer"], p["ratio"]) for p in pairs], limit, units.times)
+
+    return [
+        *(
+            goal(
+                f"M2-BERT-80M against BERT-base of Hugging Face, L = {n:,}",
+                f"m2_bert_80m/encode/forward/cpu:1/L:{n}",
+                least,
+            )
+            for n, least in M2_BERT.items()
+        ),
+        *(
+            goal(f"BERT-base against the same, L = {n:,}", f"bert_base/encode/forward/cpu:1/L:{n}", 1)
+            for n in (128, 512)
+        ),
+        goal(
+            "MiniLM-L6, a sentence of 20 words, against the same of Hugging Face",
+            "minilm/embed/forward/cpu:1/L:24",
+            1,
+        ),
+    ]
+
+
+def text(found):
+    """Goals as a table of plain text."""
+    lines = [(g.what, g.goal, g.measured or "–", g.state, g.detail) for g in found]
     wide = [max(len(line[i]) for line in lines) for i in range(4)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, [*wide, 0])).rstrip() for line in lines)

@@ -4,8 +4,6 @@
 from . import goals, names, units
 from .tables import esc, table
 
-MARKS = {goals.MET: "good", goals.MISSED: "bad", goals.OPEN: ""}
-
 
 def is_gpu(backend):
     return backend.split("-")[0] == "cuda"
@@ -51,12 +49,10 @@ def copy_rate(results):
 def goals_section(results):
     if not has_gpu(results):
         return ""
-    rows = [
-        [g.what, g.goal, g.measured or "–", (g.state, MARKS[g.state]), g.detail] for g in goals.goals(results)
-    ]
+    rows = [g.cells() for g in goals.goals(results)]
     return (
         '<h2>Goals of the CUDA backend</h2><p class="soft">As measured in this run.</p><div class="card">'
-        f'{table(["goal", "wanted", "measured", "", "of"], rows, left=5)}</div>'
+        f'{table(goals.HEAD, rows, left=5)}</div>'
     )
 
 

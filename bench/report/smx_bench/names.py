@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How mixers are called and drawn. A mixer that is not listed here gets its own name and the next free colour."""
+"""How mixers and models are called and drawn. A mixer that is not listed here gets its own name and the next free colour."""
 
 # The rivals first and in grey: every other curve is read against them.
 MIXERS = {
@@ -9,15 +9,28 @@ MIXERS = {
     "long_convolution": "long convolution",
     "block_diagonal": "block-diagonal",
 }
-PLAIN_VARIANTS = {"full", "plain"}
+MODELS = {"m2_bert_80m": "M2-BERT-80M", "bert_base": "BERT-base", "minilm": "MiniLM-L6"}  # a section of their own
+PLAIN_VARIANTS = {"full", "plain", "encode", "embed"}
 COLOURS = {
     "attention": "rival",
     "dense": "baseline",
     "monarch": "c1",
     "long_convolution": "c2",
     "block_diagonal": "c3",
+    "m2_bert_80m": "c1",
+    "bert_base": "c2",
+    "minilm": "c3",
 }
-MARKERS = {"attention": "s", "dense": "D", "monarch": "o", "long_convolution": "^", "block_diagonal": "v"}
+MARKERS = {
+    "attention": "s",
+    "dense": "D",
+    "monarch": "o",
+    "long_convolution": "^",
+    "block_diagonal": "v",
+    "m2_bert_80m": "o",
+    "bert_base": "^",
+    "minilm": "v",
+}
 SPARE_COLOURS = ("c4", "c5", "c6", "c7")
 SPARE_MARKERS = ("P", "X", "p", "h")
 DASHES = ("-", (0, (4, 2)), (0, (1.2, 1.6)), (0, (6, 1.5, 1.2, 1.5)))
@@ -55,7 +68,7 @@ def words(text):
 
 
 def title(mixer, variant=""):
-    name = MIXERS.get(mixer, words(mixer))
+    name = MIXERS.get(mixer) or MODELS.get(mixer) or words(mixer)
     return name if not variant or variant in PLAIN_VARIANTS else f"{name}, {words(variant)}"
 
 

@@ -3,7 +3,7 @@
 
 import os
 
-from . import compare, gpu, names, plots, units
+from . import compare, goals, gpu, models, names, plots, units
 from .crossover import ALWAYS, CROSSES, NEVER, crossover, describe
 from .tables import esc, table
 
@@ -25,7 +25,7 @@ class Page:
     def __init__(self, results, against=None, against_name=""):
         self.results, self.against, self.against_name = results, against, against_name
         rows = results.rows.values()
-        self.mixer_rows = [r for r in rows if r["mixer"] not in names.YARDSTICKS]
+        self.mixer_rows = [r for r in rows if r["mixer"] not in {*names.YARDSTICKS, *names.MODELS}]
         # One curve set a width: rows of another width (a peer pair's shape) are in the tables.
         widths = [r["D"] for r in self.mixer_rows if r["D"]]
         self.width = max(set(widths), key=widths.count) if widths else None
@@ -330,7 +330,8 @@ class Page:
         if not self.results.peers:
             return ""
         pairs = sorted(
-            self.results.peers.values(), key=lambda p: (p["name"].split("/")[:2], p["L"] or 0, p["peer"])
+            self.results.peers.values(),
+            key=lambda p: (p["name"].split("/")[0] in names.MODELS, p["name"].split("/")[:2], p["L"] or 0, p["peer"]),
         )
         drawn, listed = [], []
         for p in pairs:
@@ -373,6 +374,11 @@ class Page:
                     p.get("note", ""),
                 ]
             )
+        models_note = (
+            " transformers are Hugging Face's models on torch; M2-BERT stands against BERT-base, which it is to replace."
+            if goals.model_pairs(self.results)
+            else ""
+        )
         svg = plots.bars(
             "peers",
             drawn,
@@ -393,7 +399,7 @@ class Page:
             f'<h2>Against other libraries{", one thread" if self.threads else ""}</h2><p class="soft">Same shapes, same run, '
             f"interleaved; medians. The lines on the bars are the spread of the repetitions. A peer "
             f'runs the quickest formulation we could find for it, after warm-up; "in slabs" is a loop over a few channels or tokens '
-            f"at a time, which keeps in cache what lies between its calls.</p>"
+            f"at a time, which keeps in cache what lies between its calls.{models_note}</p>"
             f'<div class="card">{svg}</div><details><summary>As a table</summary><div class="card">'
             f"{table(head, listed, left=2)}</div></details>"
         )
@@ -589,7 +595,8 @@ class Page:
             if rates
             else ""
         )
-        how = (self.cpu_method() if self.threads else "") + (gpu.method() if gpu.has_gpu(self.results) else "")
+        on_cpu = any(not gpu.is_gpu(r["backend"]) for r in self.results.rows.values())
+        how = (self.cpu_method() if on_cpu else "") + (gpu.method() if gpu.has_gpu(self.results) else "")
         return (
             f'<h2>Machine, compiler, flags</h2><div class="two"><div class="card"><dl>{listed}</dl></div>{yardsticks}</div>'
             f'<h2>How it was measured</h2><div class="card">{how}<p>tokens/s = batch × L / time. Memory = workspace + '
@@ -651,7 +658,7 @@ class Page:
             ]
         else:
             body = ['<div class="card empty">No mixer was measured in this run.</div>']
-        body += [self.peers(), self.comparison(), gpu.launches_section(self.results), self.all_rows(), self.circumstances()]
+        body += [models.section(self), self.peers(), self.comparison(), gpu.launches_section(self.results), self.all_rows(), self.circumstances()]
         others = about.get("others_cores") or 0
         if others > BUSY_CORES:
             body.insert(

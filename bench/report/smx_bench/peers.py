@@ -9,10 +9,11 @@ import time
 from .results import ReportError, pair
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # bench/
-TORCH, SLABS, FFTW = "torch", "torch in slabs", "FFTW"
+TORCH, SLABS, FFTW, MODELS = "torch", "torch in slabs", "FFTW", "transformers"
 
 # (our row, L, peer, task): the pairs that docs/performance.md reports. torch is what one writes with whole tensors; torch
-# in slabs is a loop over a few channels or tokens at a time, which keeps what lies between its calls in cache.
+# in slabs is a loop over a few channels or tokens at a time, which keeps what lies between its calls in cache;
+# transformers are Hugging Face's models on torch. M2-BERT stands against the BERT that it is to replace.
 PAIRS = [("sgemm/smx/forward/cpu:1/L:2048", 2048, TORCH, "sgemm")]
 
 
@@ -36,9 +37,29 @@ PAIRS += [
 ]
 PAIRS += [(f"attention/full/forward/cpu:1/L:{n}", n, TORCH, "attention") for n in (1024, 4096, 8192)]
 PAIRS += [("attention/causal/forward/cpu:1/L:4096", 4096, TORCH, "attention_causal")]
+PAIRS += [("minilm/embed/forward/cpu:1/L:24", 24, MODELS, "minilm")]
+PAIRS += [
+    (f"{model}/encode/forward/cpu:1/L:{n}", n, MODELS, "bert_base")
+    for model, lengths in (("bert_base", (128, 512)), ("m2_bert_80m", (128, 512, 1024, 2048, 4096, 8192)))
+    for n in lengths
+]
 QUICK_LENGTHS = (1024, 2048, 4096)
-LONG_PAIR = 15.0  # seconds
+QUICK_MODELS, DEFAULT_MODELS = 128, 2048  # the longest L; at 8192 one call of BERT-base takes most of a minute
+LONG_PAIR, LONGEST_PAIR = 15.0, 75.0  # seconds
 CHANNELS = 768
+
+
+def pairs(mode):
+    """Those of PAIRS that a mode times."""
+    if mode == "full":
+        return PAIRS
+    if mode == "default":
+        return [p for p in PAIRS if p[2] != MODELS or p[1] <= DEFAULT_MODELS]
+    return [
+        p
+        for p in PAIRS
+        if (p[1] <= QUICK_MODELS if p[2] == MODELS else p[1] in QUICK_LENGTHS and p[2] != SLABS)
+    ]
 
 
 class Worker:
@@ -84,9 +105,9 @@ class Torch:
     def __init__(self, python):
         self.worker = Worker(
             [python, os.path.join(ROOT, "peers", "torch_worker.py")],
-            {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         )
-        self.version = self.name = self._said(self.worker.answer())["version"]
+        self.name = self._said(self.worker.answer())["library"]
 
     @staticmethod
     def _said(line):
@@ -96,10 +117,9 @@ class Torch:
         return said
 
     def prepare(self, task, length):
-        self.name = self.version + (" in slabs" if task.endswith("_slabs") else "")
-        return self._said(self.worker.ask(json.dumps({"prepare": task, "L": length, "D": CHANNELS})))[
-            "formulation"
-        ]
+        said = self._said(self.worker.ask(json.dumps({"prepare": task, "L": length, "D": CHANNELS})))
+        self.name = said["library"] + (" in slabs" if task.endswith("_slabs") else "")
+        return said["formulation"]
 
     def time(self, seconds):
         return self._said(self.worker.ask(json.dumps({"time": seconds})))["ms"]
@@ -132,13 +152,18 @@ class Fftw:
             self.worker = None
 
 
+def goes_on(rounds, taken):
+    """Whether a pair of so many rounds, which took so many seconds, has another."""
+    return rounds < 2 or taken < (LONGEST_PAIR if rounds == 2 else LONG_PAIR)
+
+
 def measure(binaries, ours, length, peer, task, rounds, seconds):
-    """One pair: up to `rounds` rounds; from the third on only while they have taken less than LONG_PAIR seconds.
-    Returns (pair, Google Benchmark documents of our rounds)."""
+    """One pair: up to `rounds` rounds; from the third on only while they have taken less than LONG_PAIR seconds, and
+    no third one after LONGEST_PAIR. Returns (pair, Google Benchmark documents of our rounds)."""
     formulation = peer.prepare(task, length)
     our_ms, peer_ms, documents = [], [], []
     start = time.monotonic()
-    while len(our_ms) < rounds and (len(our_ms) < 3 or time.monotonic() - start < LONG_PAIR):
+    while len(our_ms) < rounds and goes_on(len(our_ms), time.monotonic() - start):
         document = binaries.run(ours, 1, seconds)
         entry = document["benchmarks"][0]
         if entry.get("error_occurred"):

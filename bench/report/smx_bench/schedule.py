@@ -3,13 +3,14 @@
 
 Cheap rows first: whatever ends the run, the clock or Ctrl-C, the short lengths of every mixer are there, and neighbours
 in time are neighbours in a chart. What a row will cost is predicted from its planned flops and the rate of the
-nearest shorter row of the same curve; a row whose prediction does not fit is listed with the reason.
+nearest shorter row of the same curve; a row whose prediction does not fit is listed with the reason. Whole models
+run at few lengths, so that the time stays the mixers'.
 """
 
 from . import names
 from .results import parse_name
 
-MODES = {  # seconds in all, most seconds for one row, rounds, repetitions, seconds of one repetition, lengths
+MODES = {  # seconds in all, most seconds for one row, rounds, repetitions, seconds of one repetition, lengths, of models
     "quick": {
         "budget": 45,
         "row": 3.0,
@@ -17,8 +18,17 @@ MODES = {  # seconds in all, most seconds for one row, rounds, repetitions, seco
         "repetitions": 3,
         "min_time": 0.02,
         "lengths": {128, 512, 2048, 8192},
+        "models": {24},
     },
-    "default": {"budget": 550, "row": 12.0, "rounds": 3, "repetitions": 3, "min_time": 0.05, "lengths": None},
+    "default": {
+        "budget": 550,
+        "row": 12.0,
+        "rounds": 3,
+        "repetitions": 3,
+        "min_time": 0.05,
+        "lengths": None,
+        "models": {24, 128, 512},
+    },
     "full": {
         "budget": float("inf"),
         "row": float("inf"),
@@ -26,6 +36,7 @@ MODES = {  # seconds in all, most seconds for one row, rounds, repetitions, seco
         "repetitions": 5,
         "min_time": 0.2,
         "lengths": None,
+        "models": None,
     },
 }
 FIRST_GUESS = 20e9  # flop/s of a curve of which nothing is known, before the yardstick has run
@@ -49,9 +60,10 @@ class Schedule:
         """(names, {name: reason why it does not run}); yardsticks come first, in every mode."""
         take, skip = [], {}
         for name, row in self.planned.items():
-            yardstick = parse_name(name)["mixer"] in names.YARDSTICKS
+            mixer = parse_name(name)["mixer"]
+            lengths = self.mode["models" if mixer in names.MODELS else "lengths"]
             need = row["workspace"] + row["tensors"]
-            if self.mode["lengths"] is not None and row["L"] not in self.mode["lengths"] and not yardstick:
+            if lengths is not None and row["L"] not in lengths and mixer not in names.YARDSTICKS:
                 continue  # this mode does not promise that length
             if need > MEMORY_SHARE * self.memory:
                 skip[name] = f"needs {need / 2**30:.1f} GiB, {self.memory / 2**30:.1f} GiB are available"

@@ -9,3 +9,4 @@
 #include <smx/backend/cpu/tuned_chunk_scan_backward.hpp>
 #include <smx/backend/cpu/tuned_convolution.hpp>
 #include <smx/backend/cpu/tuned_monarch.hpp>
+#include <smx/backend/cpu/tuned_product.hpp>

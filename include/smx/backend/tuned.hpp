@@ -66,6 +66,28 @@ template <class T, class S, Mask Mask> struct attention_backward_call {
   view<T, 4, S> dq, dk, dv;
 };
 
+/// How many numbers a backend's own prepared matrices take; ext: (G,N,K).
+template <class T> struct product_storage_call {
+  extents<3> ext;
+  index_t* size;
+};
+
+/// Prepares matrices w (G,N,K), rows contiguous, once for many products.
+template <class T, class S> struct product_prepare_call {
+  view<T const, 3, S> w;
+  view<T, 1, S> storage;
+};
+
+/// y = x W^T + bias, with the bits of gemm: x (B,H,L,K), y (B,H,L,N), head h with matrix h, or all with the
+/// one there is; bias (G,N) or empty.
+template <class T, class S> struct product_forward_call {
+  extents<3> ext;
+  view<T const, 1, S> storage;
+  view<T const, 2, S> bias;
+  view<T const, 4, S> x;
+  view<T, 4, S> y;
+};
+
 /// Long convolutions (see mixers/long_convolution.hpp).
 enum class convolution_kind : char { causal, bidirectional, circular };
 

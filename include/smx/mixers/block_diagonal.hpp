@@ -10,7 +10,7 @@
 #include <cmath>
 
 #include <smx/backend/shapes.hpp>
-#include <smx/mixers/concept.hpp>
+#include <smx/mixers/prepared_matrices.hpp>
 
 namespace smx {
 
@@ -37,6 +37,7 @@ template <Compute T> struct block_diagonal {
   };
   template <class A> struct inputs { array<A, T, 4> x; };
   template <class A> struct tape {};
+  template <class A> using prepared = prepared_matrices<A, T>;
 
   index_t output() const { return output_channels == 0 ? channels : output_channels; }
   index_t block_in() const { return (channels + blocks - 1) / blocks; }
@@ -67,13 +68,27 @@ template <Compute T> struct block_diagonal {
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                out<B, T, 4> y) const {
+    apply(be, w, {}, a, y);
+  }
+
+  /// The blocks for many products, of whatever length; nothing where one of them is cut.
+  template <class B> prepared<owns<B>> prepare(B& be, weights<reads<B>> const& w, index_t) const {
+    check(w);
+    if (channels % blocks != 0 || output() % blocks != 0) return {};
+    return prepare_matrices<B, T>(be, w.weight);
+  }
+  /// forward with prepared blocks: the same bits.
+  template <class B>
+  void apply(B& be, weights<reads<B>> const& w, prepared<owns<B>> const& p, inputs<reads<B>> const& a,
+             out<B, T, 4> y) const {
     check(a.x, w);
     expects_extents("block_diagonal: y", y.ext, output_extents(a));
     expects_contiguous_rows("block_diagonal: y", y);
     expects(!overlaps(a.x, y), "block_diagonal: y: expected memory apart from x, got an overlap");
     auto frame = be.scope();
     auto const x = shuffled(be, a.x);
-    if (bias) be.map(identity{}, y, along_rows(w.bias, y.ext));
+    bool const whole = p.storage.size() != 0;
+    if (bias && !whole) be.map(identity{}, y, along_rows(w.bias, y.ext));
     each_group(x.ext[1], x.ext[3], [&](index_t h, index_range g, index_t in, index_t out) {
       if (out == 0) return;
       auto const yg = columns(fix_axis(y, 1, h), g, block_out(), out);  // (B,g,L,out)
@@ -82,6 +97,10 @@ template <Compute T> struct block_diagonal {
         return;
       }
       auto const xg = columns(fix_axis(x, 1, h), g, block_in(), in);  // (B,g,L,in)
+      auto const shift = bias && whole ? split_axis(w.bias, 0, blocks, block_out()) : smx::in<B, T, 2>{};
+      if (multiply_prepared<B, T>(be, "block_diagonal: prepared", p, {blocks, block_out(), block_in()}, shift,
+                                  xg, yg))
+        return;
       be.gemm(op::none, op::transpose, T(1), xg, matrices(w.weight, g, out, in), bias ? T(1) : T(0), yg);
     });
   }
@@ -135,6 +154,10 @@ template <Compute T> struct block_diagonal {
     check_options();
     expects_extents("block_diagonal: x", x.ext, {-1, -1, -1, channels});
     expects_contiguous_rows("block_diagonal: x", x);
+    check(w);
+  }
+  template <class W> void check(W const& w) const {
+    check_options();
     expects_extents("block_diagonal: weight", w.weight.ext, {blocks, block_out(), block_in()});
     expects_contiguous_rows("block_diagonal: weight", w.weight);
     if (bias) expects_extents("block_diagonal: bias", w.bias.ext, {output()});

@@ -81,7 +81,7 @@ template <class Block> struct bert {
   };
   /// What the pooler's map is applied to, and its result.
   template <class A> struct pooler_tape { array<A, T, 4> rows, pooled; };
-  /// The blocks' kernels for one length.
+  /// What the blocks prepare for one length: kernels, and weights as the backend's products want them.
   template <class A> struct prepared {
     std::vector<nn::prepared_part<Block, A>> blocks;
     index_t length = 0;
@@ -142,7 +142,7 @@ template <class Block> struct bert {
     blocks().forward(be, w.blocks, {x}, t.blocks, h);
   }
 
-  /// The blocks' kernels and their spectra for inputs of `length` positions.
+  /// The blocks' kernels, their spectra and their weights, for inputs of `length` positions.
   template <class B> prepared<owns<B>> prepare(B& be, weights<reads<B>> const& w, index_t length) const {
     check_length(length);
     prepared<owns<B>> p;
@@ -165,7 +165,7 @@ template <class Block> struct bert {
       auto& free = spare[i % 2];
       if (i + 1 < depth && free.size() == 0) free = be.template scratch<T>(h.ext);
       auto const to = i + 1 < depth ? free : h;
-      nn::apply_part(be, block, w.blocks.layers[i], p.blocks[static_cast<std::size_t>(i)], from, to);
+      nn::apply_part(be, block, w.blocks.layers[i], p.blocks[static_cast<std::size_t>(i)], {from}, to);
       from = to;
     }
   }

@@ -39,55 +39,7 @@ void set_lengths(sequential<First, Second>& layer, padding_mask const& mask) {
   set_lengths(layer.second, mask);
 }
 
-/// Kernels of a layer for one length, prepared once; of a layer that has none there is nothing in it.
 namespace nn {
-namespace detail {
-template <class L, class A> struct prepared_part {
-  struct type {};
-};
-template <class L, class A>
-requires requires { typename L::template prepared<A>; }
-struct prepared_part<L, A> {
-  using type = typename L::template prepared<A>;
-};
-template <class First, class Second, class A> struct prepared_part<sequential<First, Second>, A> {
-  using type = typename prepared_part<First, A>::type;
-};
-}  // namespace detail
-template <class L, class A> using prepared_part = typename detail::prepared_part<L, A>::type;
-
-/// Whether a layer's kernels depend on weights and length alone.
-template <class L> inline constexpr bool prepares = requires {
-  typename L::template prepared<owns_in<host_space>>;
-};
-template <class First, class Second>
-inline constexpr bool prepares<sequential<First, Second>> = prepares<First>;
-
-template <class B, class L>
-prepared_part<L, owns<B>> prepare_part(B& be, L const& layer, weights_in<L, B> const& w, index_t length) {
-  if constexpr (!prepares<L>)
-    return {};
-  else if constexpr (requires { layer.first; })
-    return prepare_part(be, layer.first, w.first, length);
-  else
-    return layer.prepare(be, w, length);
-}
-/// forward with prepared kernels.
-template <class B, class L>
-void apply_part(B& be, L const& layer, weights_in<L, B> const& w, prepared_part<L, owns<B>> const& p,
-                in<B, typename L::scalar, 4> x, out<B, typename L::scalar, 4> y) {
-  if constexpr (!prepares<L>) {
-    layer.forward(be, w, {x}, {}, y);
-  } else if constexpr (requires { layer.first; }) {
-    auto frame = be.scope();
-    auto const h =
-        be.template scratch<typename L::scalar>(layer.first.output_extents(input_of_extents{x.ext}));
-    apply_part(be, layer.first, w.first, p, x, h);
-    layer.second.forward(be, w.second, {as_input(h)}, {}, y);
-  } else {
-    layer.apply(be, w, p, {x}, y);
-  }
-}
 
 /// Tables of a layer, or of the parts of a sequence.
 template <class B, class L, class W> void fill_part_tables(B& be, L const& layer, W const& w) {
@@ -95,15 +47,6 @@ template <class B, class L, class W> void fill_part_tables(B& be, L const& layer
     layer.fill_tables(be, w);
   else if constexpr (requires { layer.first; })
     fill_part_tables(be, layer.first, w.first), fill_part_tables(be, layer.second, w.second);
-}
-
-/// Bytes of what prepare_part returns.
-template <class P> std::size_t prepared_bytes(P const& p) {
-  if constexpr (requires { p.main.storage; })
-    return static_cast<std::size_t>(p.main.storage.size() + p.residual.storage.size()) *
-           sizeof(typename std::remove_cvref_t<decltype(p.main.storage)>::value_type);
-  else
-    return 0;
 }
 
 /// x times a number.

@@ -54,7 +54,7 @@ bert_plan plan_bert(tiling const& how, bert<Block> const& model, index_t batch, 
   report.encode = run([&](Plan& be) { m.encode(be, w, tokens, {}, h); });
   typename bert<Block>::template prepared<owns<Plan>> kernels;
   report.prepare = run([&](Plan& be) { kernels = m.prepare(be, w, length); });
-  for (auto const& one : kernels.blocks) report.prepared += nn::prepared_bytes(one);
+  for (auto const& one : kernels.blocks) report.prepared += one.bytes();
   report.encode_prepared = run([&](Plan& be) { m.encode(be, w, kernels, tokens, h); });
   if (masked > 0)
     report.training = run([&](Plan& be) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include <smx/mixers/prepared_matrices.hpp>
 #include <smx/nn/layer.hpp>
 
 namespace smx {
@@ -30,6 +31,7 @@ template <Compute T> struct linear {
   };
   template <class A> struct inputs { array<A, T, 4> x; };
   template <class A> struct tape {};
+  template <class A> using prepared = prepared_matrices<A, T>;
 
   index_t output() const { return output_channels == 0 ? channels : output_channels; }
 
@@ -54,9 +56,23 @@ template <Compute T> struct linear {
   template <class B>
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const&,
                out<B, T, 4> y) const {
+    apply(be, w, {}, a, y);
+  }
+
+  /// The weight for many products, of whatever length.
+  template <class B> prepared<owns<B>> prepare(B& be, weights<reads<B>> const& w, index_t) const {
+    check(w);
+    return prepare_matrices<B, T>(be, broadcast_axis(w.weight, 0, 1));
+  }
+  /// forward with a prepared weight: the same bits.
+  template <class B>
+  void apply(B& be, weights<reads<B>> const& w, prepared<owns<B>> const& p, inputs<reads<B>> const& a,
+             out<B, T, 4> y) const {
     check(a.x, w);
     nn::check_output("linear: y", a.x, y, output_extents(a));
     auto const [x, to] = matched_rows(a.x, y);
+    auto const shift = bias ? broadcast_axis(w.bias, 0, 1) : in<B, T, 2>{};
+    if (multiply_prepared<B, T>(be, "linear: prepared", p, {1, output(), channels}, shift, x, to)) return;
     if (bias) be.map(identity{}, to, nn::for_rows(w.bias, to.ext));
     be.gemm(op::none, op::transpose, T(1), x, nn::as_matrix(w.weight), bias ? T(1) : T(0), to);
   }
@@ -90,6 +106,10 @@ template <Compute T> struct linear {
     check_options();
     expects_extents("linear: x", x.ext, {-1, -1, -1, channels});
     expects_contiguous_rows("linear: x", x);
+    check(w);
+  }
+  template <class W> void check(W const& w) const {
+    check_options();
     expects_extents("linear: weight", w.weight.ext, {output(), channels});
     expects_contiguous_rows("linear: weight", w.weight);
     if (bias) expects_extents("linear: bias", w.bias.ext, {output()});

@@ -95,10 +95,14 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
     kernel_tape<A> main, residual;
   };
   template <class A> using state = m2_mixer_state<A, T>;
-  /// Kernels for inputs of one length.
+  /// Kernels for inputs of one length, and the maps.
   template <class A> struct prepared {
+    typename linear<T>::template prepared<A> in, out;
     typename convolution::template prepared<A> main, residual;
     index_t length = 0;
+    std::size_t bytes() const {
+      return in.bytes() + out.bytes() + main.storage.bytes() + residual.storage.bytes();
+    }
   };
 
   linear<T> in_map() const { return {channels, 3 * channels, true, deviation}; }
@@ -159,7 +163,7 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
       if (residual)
         filter().forward(be, w.residual_filter, t.residual.filter, t.residual.k, t.residual.k_rev);
       return run(
-          be, w, a.x, t, y,
+          be, w, {}, {}, a.x, t, y,
           [&](auto const& x, auto const& to) {
             at_length(length).forward(be, kernels<B>(t.main, w.skip), x, t.main.spectra, to);
           },
@@ -174,15 +178,16 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
       at_length(length).forward(be, kernels<B>(k, skip), x, {}, to);
     };
     run(
-        be, w, a.x, {}, y, [&](auto const& x, auto const& to) { convolve(w.filter, w.skip, x, to); },
+        be, w, {}, {}, a.x, {}, y, [&](auto const& x, auto const& to) { convolve(w.filter, w.skip, x, to); },
         [&](auto const& x, auto const& to) { convolve(w.residual_filter, w.residual_skip, x, to); });
   }
 
-  /// The kernels' spectra for inputs of `length` positions, in memory of their own.
+  /// The kernels' spectra for inputs of `length` positions and W_in, W_out, in memory of their own.
   template <class B> prepared<owns<B>> prepare(B& be, weights<reads<B>> const& w, index_t length) const {
     expect_length(length);
     auto frame = be.scope();
     prepared<owns<B>> p;
+    p.in = in_map().prepare(be, w.in, length), p.out = out_map().prepare(be, w.out, length);
     kernel_tape<writes<B>> const k = scratch_kernels(be, length);
     filter().forward(be, w.filter, {}, k.k, k.k_rev);
     p.main = at_length(length).prepare(be, kernels<B>(k, w.skip), length);
@@ -203,7 +208,7 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
                   p.length);
     auto frame = be.scope();
     run(
-        be, w, a.x, {}, y,
+        be, w, p.in, p.out, a.x, {}, y,
         [&](auto const& x, auto const& to) { at_length(p.length).apply(be, p.main, x, to); },
         [&](auto const& x, auto const& to) { at_length(p.length).apply(be, p.residual, x, to); });
   }
@@ -266,7 +271,7 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
     auto frame = be.scope();
     auto const conv = at_length(s.capacity);
     run_with(
-        be, w, a.x, {}, y,
+        be, w, {}, {}, a.x, {}, y,
         [&](auto const& p, auto const& c) { gates().prefill(be, w.gates, {p}, s.gates, c); },
         [&](auto const& x, auto const& to) {
           conv.prefill(be, stream_kernels<B>(s.k, w.skip), x, s.main, to);
@@ -343,18 +348,20 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
     return {third(c, 2), third(c, 0), third(c, 1)};
   }
 
+  template <class B> using map_of = typename linear<T>::template prepared<owns<B>>;
   template <class B, class Main, class Residual>
-  void run(B& be, weights<reads<B>> const& w, in<B, T, 4> x, tape<writes<B>> const& t, out<B, T, 4> y,
-           Main const& main, Residual const& of_residual) const {
+  void run(B& be, weights<reads<B>> const& w, map_of<B> const& w_in, map_of<B> const& w_out, in<B, T, 4> x,
+           tape<writes<B>> const& t, out<B, T, 4> y, Main const& main, Residual const& of_residual) const {
     run_with(
-        be, w, x, t, y, [&](auto const& p, auto const& c) { gates().forward(be, w.gates, {p}, {}, c); }, main,
-        of_residual);
+        be, w, w_in, w_out, x, t, y,
+        [&](auto const& p, auto const& c) { gates().forward(be, w.gates, {p}, {}, c); }, main, of_residual);
   }
   /// The program, with the parts that remember something passed in: gate(p, c), main(inputs, y),
   /// of_residual(inputs, y).
   template <class B, class Gate, class Main, class Residual>
-  void run_with(B& be, weights<reads<B>> const& w, in<B, T, 4> x, tape<writes<B>> const& t, out<B, T, 4> y,
-                Gate const& gate, Main const& main, Residual const& of_residual) const {
+  void run_with(B& be, weights<reads<B>> const& w, map_of<B> const& w_in, map_of<B> const& w_out,
+                in<B, T, 4> x, tape<writes<B>> const& t, out<B, T, 4> y, Gate const& gate, Main const& main,
+                Residual const& of_residual) const {
     bool const record = t.p.size() != 0;
     auto const array_of = [&](auto const& recorded, extents<4> const& e) {
       return record ? recorded : be.template scratch<T>(e);
@@ -367,14 +374,14 @@ template <Compute T, convolution_kind Kind = convolution_kind::causal> struct m2
     }
     extents<4> const e = with_channels(x.ext, 3 * channels);
     auto const p = array_of(t.p, e), c = array_of(t.c, e), z = array_of(t.z, x.ext);
-    in_map().forward(be, w.in, {u}, {}, p);
+    in_map().apply(be, w.in, w_in, {u}, p);
     gate(as_input(p), c);
     main(gated_inputs<B>(as_input(c)), z);
     if (residual) {
       of_residual(plain<B>(u), y);
       be.map(add{}, z, as_input(z), as_input(y));
     }
-    out_map().forward(be, w.out, {as_input(z)}, {}, y);
+    out_map().apply(be, w.out, w_out, {as_input(z)}, y);
   }
 
   template <class B>

@@ -10,6 +10,7 @@
 #include <smx/mixers/block_diagonal.hpp>
 #include <smx/nn/activation.hpp>
 #include <smx/nn/linear.hpp>
+#include <smx/nn/prepared.hpp>
 
 namespace smx {
 
@@ -31,6 +32,11 @@ template <Compute T, bool Gated, class Map = linear<T>, class Act = gelu_erf_act
   template <class A> struct weights { typename Map::template weights<A> up, down; };
   template <class A> struct inputs { array<A, T, 4> x; };
   template <class A> struct tape { array<A, T, 4> h, z; };  // W_1 x and what W_2 is applied to
+
+  template <class A> struct prepared {
+    nn::prepared_part<Map, A> up, down;
+    std::size_t bytes() const { return up.bytes() + down.bytes(); }
+  };
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
     check_options();
@@ -57,14 +63,21 @@ template <Compute T, bool Gated, class Map = linear<T>, class Act = gelu_erf_act
                out<B, T, 4> y) const {
     check(a.x, w);
     expects_extents(Gated ? "glu: y" : "mlp: y", y.ext, output_extents(a));
-    auto frame = be.scope();
-    auto const used = t.h.size() != 0 ? t : make_tape(be, a);
-    up.forward(be, w.up, {a.x}, {}, used.h);
-    if constexpr (Gated)
-      be.map(nn::gated<typename Act::value>{}, used.z, as_input(half(used.h, 0)), as_input(half(used.h, 1)));
-    else
-      be.map(typename Act::value{}, used.z, as_input(used.h));
-    down.forward(be, w.down, {as_input(used.z)}, {}, y);
+    run(
+        be, a.x, t, [&](auto const& x, auto const& h) { up.forward(be, w.up, {x}, {}, h); },
+        [&](auto const& z) { down.forward(be, w.down, {z}, {}, y); });
+  }
+  template <class B> prepared<owns<B>> prepare(B& be, weights<reads<B>> const& w, index_t length) const {
+    return {nn::prepare_part(be, up, w.up, length), nn::prepare_part(be, down, w.down, length)};
+  }
+  template <class B>
+  void apply(B& be, weights<reads<B>> const& w, prepared<owns<B>> const& p, inputs<reads<B>> const& a,
+             out<B, T, 4> y) const {
+    check(a.x, w);
+    expects_extents(Gated ? "glu: y" : "mlp: y", y.ext, output_extents(a));
+    run(
+        be, a.x, {}, [&](auto const& x, auto const& h) { nn::apply_part(be, up, w.up, p.up, {x}, h); },
+        [&](auto const& z) { nn::apply_part(be, down, w.down, p.down, {z}, y); });
   }
 
   template <class B>
@@ -93,6 +106,18 @@ template <Compute T, bool Gated, class Map = linear<T>, class Act = gelu_erf_act
   }
 
  private:
+  /// The program, with the maps passed in: of_up(x, W_1 x), of_down(z).
+  template <class B, class Up, class Down>
+  void run(B& be, in<B, T, 4> x, tape<writes<B>> const& t, Up const& of_up, Down const& of_down) const {
+    auto frame = be.scope();
+    auto const used = t.h.size() != 0 ? t : make_tape(be, inputs<reads<B>>{x});
+    of_up(x, used.h);
+    if constexpr (Gated)
+      be.map(nn::gated<typename Act::value>{}, used.z, as_input(half(used.h, 0)), as_input(half(used.h, 1)));
+    else
+      be.map(typename Act::value{}, used.z, as_input(used.h));
+    of_down(as_input(used.z));
+  }
   void check_options() const {
     expects_value(
         up.output() == down.channels * (Gated ? 2 : 1), Gated ? "glu: up" : "mlp: up",

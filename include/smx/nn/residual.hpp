@@ -4,6 +4,7 @@
 #pragma once
 
 #include <smx/nn/norm.hpp>
+#include <smx/nn/prepared.hpp>
 #include <smx/nn/seed.hpp>
 
 namespace smx {
@@ -45,6 +46,8 @@ struct residual {
     typename Inner::template tape<A> inner;
   };
   template <class A> using state = nn::part_state<Inner, A>;
+  static constexpr bool prepares = nn::prepares<Inner>;
+  template <class A> using prepared = nn::prepared_part<Inner, A>;
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
     norm.for_each_weight(nn::under("norm.", f), w.norm...);
@@ -67,19 +70,18 @@ struct residual {
   void forward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                out<B, T, 4> y) const {
     check(a.x, w, y);
-    auto frame = be.scope();
-    bool const record = t.h.size() != 0;
-    if constexpr (pre) {
-      auto const h = record ? t.h : be.template scratch<T>(a.x.ext);
-      norm.forward(be, w.norm, {a.x}, t.norm, h);
-      inner.forward(be, w.inner, {as_input(h)}, t.inner, y);
-      be.map(add{}, y, as_input(y), a.x);
-    } else {
-      auto const h = record ? t.h : y;
-      inner.forward(be, w.inner, {a.x}, t.inner, h);
-      be.map(add{}, h, as_input(h), a.x);
-      norm.forward(be, w.norm, {as_input(h)}, t.norm, y);
-    }
+    run(be, w, a.x, t, y,
+        [&](auto const& x, auto const& to) { inner.forward(be, w.inner, {x}, t.inner, to); });
+  }
+  template <class B> prepared<owns<B>> prepare(B& be, weights<reads<B>> const& w, index_t length) const {
+    return nn::prepare_part(be, inner, w.inner, length);
+  }
+  template <class B>
+  void apply(B& be, weights<reads<B>> const& w, prepared<owns<B>> const& p, inputs<reads<B>> const& a,
+             out<B, T, 4> y) const {
+    check(a.x, w, y);
+    run(be, w, a.x, {}, y,
+        [&](auto const& x, auto const& to) { nn::apply_part(be, inner, w.inner, p, {x}, to); });
   }
 
   template <class B>
@@ -112,17 +114,7 @@ struct residual {
   void prefill(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
                out<B, T, 4> y) const requires(about.streaming) {
     check(a.x, w, y);
-    auto frame = be.scope();
-    if constexpr (pre) {
-      auto const h = be.template scratch<T>(a.x.ext);
-      norm.forward(be, w.norm, {a.x}, {}, h);
-      inner.prefill(be, w.inner, {as_input(h)}, s, y);
-      be.map(add{}, y, as_input(y), a.x);
-    } else {
-      inner.prefill(be, w.inner, {a.x}, s, y);
-      be.map(add{}, y, as_input(y), a.x);
-      norm.forward(be, w.norm, {as_input(y)}, {}, y);
-    }
+    run(be, w, a.x, {}, y, [&](auto const& x, auto const& to) { inner.prefill(be, w.inner, {x}, s, to); });
   }
   template <class B>
   void step(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, state<owns<B>>& s,
@@ -132,6 +124,24 @@ struct residual {
   }
 
  private:
+  /// The program, with the inner layer as a function from x to y.
+  template <class B, class F>
+  void run(B& be, weights<reads<B>> const& w, in<B, T, 4> x, tape<writes<B>> const& t, out<B, T, 4> y,
+           F const& of_inner) const {
+    auto frame = be.scope();
+    bool const record = t.h.size() != 0;
+    if constexpr (pre) {
+      auto const h = record ? t.h : be.template scratch<T>(x.ext);
+      norm.forward(be, w.norm, {x}, t.norm, h);
+      of_inner(as_input(h), y);
+      be.map(add{}, y, as_input(y), x);
+    } else {
+      auto const h = record ? t.h : y;
+      of_inner(x, h);
+      be.map(add{}, h, as_input(h), x);
+      norm.forward(be, w.norm, {as_input(h)}, t.norm, y);
+    }
+  }
   template <class X, class W> void check(X const& x, W const& w) const {
     nn::check_weights(*this, w);
     expects_extents("residual: x", x.ext, {-1, -1, -1, norm.channels});

@@ -2,7 +2,7 @@
 /// \file  Two layers, one after the other: y = second(first(x)). Longer chains nest.
 #pragma once
 
-#include <smx/nn/layer.hpp>
+#include <smx/nn/prepared.hpp>
 #include <smx/nn/seed.hpp>
 
 namespace smx {
@@ -67,6 +67,13 @@ template <class First, class Second> struct sequential {
     typename Second::template tape<A> second;
   };
   template <class A> using state = sequential_state<A, First, Second>;
+  /// Where there are no kernels of a length, matrices alone are not worth memory for each length.
+  static constexpr bool prepares = nn::prepares<First>;
+  template <class A> struct prepared {
+    nn::prepared_part<First, A> first;
+    nn::prepared_part<Second, A> second;
+    std::size_t bytes() const { return first.bytes() + second.bytes(); }
+  };
 
   template <class F, class... W> void for_each_weight(F&& f, W&&... w) const {
     first.for_each_weight(nn::under("first.", f), w.first...);
@@ -97,6 +104,18 @@ template <class First, class Second> struct sequential {
     auto const h = t.h.size() != 0 ? t.h : be.template scratch<T>(first.output_extents(a));
     first.forward(be, w.first, {a.x}, t.first, h);
     second.forward(be, w.second, {as_input(h)}, t.second, y);
+  }
+  template <class B> prepared<owns<B>> prepare(B& be, weights<reads<B>> const& w, index_t length) const {
+    return {nn::prepare_part(be, first, w.first, length), nn::prepare_part(be, second, w.second, length)};
+  }
+  template <class B>
+  void apply(B& be, weights<reads<B>> const& w, prepared<owns<B>> const& p, inputs<reads<B>> const& a,
+             out<B, T, 4> y) const {
+    check(a, w, y);
+    auto frame = be.scope();
+    auto const h = be.template scratch<T>(first.output_extents(a));
+    nn::apply_part(be, first, w.first, p.first, {a.x}, h);
+    nn::apply_part(be, second, w.second, p.second, {as_input(h)}, y);
   }
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,

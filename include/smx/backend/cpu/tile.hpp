@@ -90,6 +90,13 @@ template <class T, int Rows, int Vectors, bool Tail = false> struct tile {
       SMX_UNROLL for (int j = 0; j < Vectors; ++j) r[i][j] += s * in(c + i * ldc, j);
     }
   }
+  /// Every row += f.
+  SMX_INLINE void add_row(T const* f) {
+    SMX_UNROLL for (int j = 0; j < Vectors; ++j) {
+      vec<T> const s = in(f, j);
+      SMX_UNROLL for (int i = 0; i < Rows; ++i) r[i][j] += s;
+    }
+  }
   /// C = C diag(f) + this.
   SMX_INLINE void scale_cols_add(T* c, index_t ldc, T const* f) const {
     SMX_UNROLL for (int j = 0; j < Vectors; ++j) {
