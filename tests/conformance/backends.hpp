@@ -4,6 +4,7 @@
 
 #include <smx/backend/cpu.hpp>
 #include <smx/backend/traced.hpp>
+#include <smx/smx.hpp>
 #include <smx/testing/conformance.hpp>
 #include <smx/testing/untuned.hpp>
 
@@ -29,34 +30,48 @@ template <class> auto backends() { return std::tuple{smx::testing::backend{"cpu"
 #else
 template <class> inline constexpr bool selected = true;
 
+/// Mixers that are run under a trace too: between them they call every primitive and every tuned kernel.
+template <class> inline constexpr bool is_traced = false;
+template <> inline constexpr bool is_traced<smx::attention<double>> = true;
+template <> inline constexpr bool is_traced<smx::long_convolution<double>> = true;
+template <> inline constexpr bool is_traced<smx::masked_monarch<double>> = true;
+template <> inline constexpr bool is_traced<smx::monarch<double>> = true;
+template <> inline constexpr bool is_traced<smx::ssd<double>> = true;
+
 /// All of them in double. In float only those whose code differs by type, which is the kernels' and what
 /// Eigen does: the reference sums in double whatever it is given, and the others run what the first two run.
-template <class T> auto backends() {
+template <class M> auto backends() {
   using namespace smx;
   using smx::testing::backend;
   using smx::testing::untuned;
   auto const recipes = backend{"cpu, recipes", [](Workspace auto... ws) {
                                  return untuned<cpu_backend<serial_pool>>(std::move(ws)...);
                                }};
-  if constexpr (std::same_as<T, float>)
+  if constexpr (std::same_as<typename M::scalar, float>) {
     return std::tuple{backend{"cpu", make_cpu{}}, recipes};
-  else
-    return std::tuple{
+  } else {
+    auto const all = std::tuple{
         backend{"reference", [](Workspace auto... ws) { return reference_backend(std::move(ws)...); }},
         backend{"cpu, serial",
                 [](Workspace auto... ws) { return cpu_backend<serial_pool>(std::move(ws)...); }},
         backend{"cpu, 2 threads", [](int threads = 2) { return cpu(threads); }},
         backend{"cpu, 3 threads", [] { return cpu(3); }, {.like_another = true}},
-        backend{"traced cpu", [] { return traced<cpu>(2); }, {.may_allocate = true, .like_another = true}},
         recipes,
     };
+    if constexpr (is_traced<M>)
+      return std::tuple_cat(all, std::tuple{backend{"traced cpu",
+                                                    [] { return traced<cpu>(2); },
+                                                    {.may_allocate = true, .like_another = true}}});
+    else
+      return all;
+  }
 }
 #endif
 
 /// Every law for mixer M on every backend, if this build tests mixers of its type.
 template <class M> void conforms() {
   if constexpr (selected<M>)
-    smx::testing::conforms<M>(backends<typename M::scalar>(), allocations);
+    smx::testing::conforms<M>(backends<M>(), allocations);
   else
     SUCCEED("not a type of this build");
 }
