@@ -55,7 +55,6 @@ template <class M> auto backends() {
         backend{"cpu, serial",
                 [](Workspace auto... ws) { return cpu_backend<serial_pool>(std::move(ws)...); }},
         backend{"cpu, 2 threads", [](int threads = 2) { return cpu(threads); }},
-        backend{"cpu, 3 threads", [] { return cpu(3); }, {.like_another = true}},
         recipes,
     };
     if constexpr (is_traced<M>)

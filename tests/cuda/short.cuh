@@ -22,7 +22,7 @@ template <class M> void in_short(reporter& report) {
     ++number;
     if (!e.small) continue;
     problem<M> const p(e);
-    auto const be = runner<M>::on([] { return smx::cuda(); });
+    auto const be = runner<M>::in_short_on([] { return smx::cuda(); });
     auto const law = [&](char const* name, auto const& f) {
       report(text("%s, example %d: %s", M::about.name.data(), number, name), judged(f));
     };

@@ -168,7 +168,7 @@ template <class M> training_values train(runner<M> const& be, problem<M> const& 
 }
 
 template <class M> runner<M> on_reference() {
-  return runner<M>::on([] { return reference_backend(); });
+  return runner<M>::in_short_on([] { return reference_backend(); });
 }
 
 /// Training on the reference backend, computed once for a problem.

@@ -51,12 +51,10 @@ template <class M> class runner {
 
   /// On the backend that `make(a...)` returns.
   template <class Make, class... A> static runner on(Make const& make, A... a) {
-    using B = decltype(make(std::move(a)...));
-    static_assert(Mixer<M, B>);
-    using owned = hosted<B>;
-    return {backend(new owned{make(std::move(a)...)}, [](void* be) { delete static_cast<owned*>(be); }),
-            &table<B>};
+    return made<true>(make, std::move(a)...);
   }
+  /// The same without what moves and cuts states (peek to evict_front), which is much to compile.
+  template <class Make> static runner in_short_on(Make const& make) { return made<false>(make); }
 
   void forward(M const& m, weights const& w, inputs const& x, write y) const {
     calls_->forward(be_.get(), m, w, x, y);
@@ -260,7 +258,15 @@ template <class M> class runner {
     }
   };
 
-  template <class B> static constexpr calls calls_of() {
+  template <bool Whole, class Make, class... A> static runner made(Make const& make, A... a) {
+    using B = decltype(make(std::move(a)...));
+    static_assert(Mixer<M, B>);
+    using owned = hosted<B>;
+    return {backend(new owned{make(std::move(a)...)}, [](void* be) { delete static_cast<owned*>(be); }),
+            &table<B, Whole>};
+  }
+
+  template <class B, bool Whole> static constexpr calls calls_of() {
     using on = hosted<B>;
     calls c{[](void* b, M const& m, weights const& w, inputs const& x, write y) {
               static_cast<on*>(b)->run([&](B& be, auto const& wb, auto const& xb,
@@ -321,6 +327,8 @@ template <class M> class runner {
             },
             with_mixer<weights>{m, w}, x, y);
       };
+    }
+    if constexpr (Whole && StreamingMixer<M, B>) {
       c.peek = [](void* b, M const& m, weights const& w, inputs const& x, state& s, write y) {
         static_cast<on*>(b)->run_state(
             s,
@@ -351,7 +359,7 @@ template <class M> class runner {
     }
     return c;
   }
-  template <class B> static constexpr calls table = calls_of<B>();
+  template <class B, bool Whole> static constexpr calls table = calls_of<B, Whole>();
 
   using backend = std::unique_ptr<void, void (*)(void*)>;
   runner(backend be, calls const* c) : be_(std::move(be)), calls_(c) {}
