@@ -13,7 +13,7 @@
 /// });
 /// ```
 ///
-/// What `make` may take besides nothing: see backend in runner.hpp. With Catch2: conformance.hpp.
+/// What `make` may take besides nothing: see backend in maker.hpp. With Catch2: conformance.hpp.
 #pragma once
 
 #include <tuple>
@@ -27,6 +27,7 @@
 #include <smx/testing/laws/resources.hpp>
 #include <smx/testing/laws/states.hpp>
 #include <smx/testing/laws/streaming.hpp>
+#include <smx/testing/maker.hpp>
 
 namespace smx::testing {
 

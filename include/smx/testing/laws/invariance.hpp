@@ -3,6 +3,7 @@
 #pragma once
 
 #include <smx/testing/guarded.hpp>
+#include <smx/testing/maker.hpp>
 #include <smx/testing/names.hpp>
 #include <smx/testing/problem.hpp>
 

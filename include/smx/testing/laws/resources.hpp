@@ -6,6 +6,7 @@
 
 #include <smx/mixers/planning.hpp>
 #include <smx/testing/guarded.hpp>
+#include <smx/testing/maker.hpp>
 #include <smx/testing/problem.hpp>
 
 namespace smx::testing {
