@@ -168,12 +168,18 @@ template <class M> training_values train(runner<M> const& be, problem<M> const& 
 }
 
 template <class M> runner<M> on_reference() {
-  return runner<M>::in_short_on([] { return reference_backend(); });
+  return runner<M>::on([] { return reference_backend(); });
+}
+/// Training on the reference backend.
+template <class M>
+training_values train_on_reference(M const& m, host_weights<M> const& w, host_inputs<M> const& x,
+                                   view<typename M::scalar const, 4, host_space> dy) {
+  return train(runner<M>::in_short_on([] { return reference_backend(); }), m, w, x, dy);
 }
 
 /// Training on the reference backend, computed once for a problem.
 template <class M> training_values const& reference_training(problem<M> const& p) {
-  if (!p.known.reference) p.known.reference = train(on_reference<M>(), p);
+  if (!p.known.reference) p.known.reference = train_on_reference(p.mixer, p.w(), p.x(), p.dy());
   return *p.known.reference;
 }
 
@@ -220,7 +226,7 @@ template <HasCases M> gradient_values find_gradient_tolerances(problem<M> const&
         a.inputs);
     auto dy = p.upstream.clone();
     make_absolute(dy.view());
-    bound = train(on_reference<M>(), p.mixer, a.w(), a.x(), dy.cview()).g;
+    bound = train_on_reference(p.mixer, a.w(), a.x(), dy.cview()).g;
     double const terms = cases<M>::terms(p.mixer, p.x());
     for (numbers& one : bound.dx) one = scaled(one, terms);
     // a weight collects at most one more term for each entry of the output
