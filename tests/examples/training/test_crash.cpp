@@ -68,13 +68,15 @@ std::size_t parts_beside(std::string const& path) {
 
 namespace {
 
-/// What `kills` processes have done that saved one state after the other until they were killed.
+/// What processes have done that saved one state after the other until they were killed.
 struct killed {
   int in_the_middle = 0;  ///< of a save
   std::int64_t saved = 0;
 };
 
-killed kill_saves(test::temporary_folder const& folder, int kills) {
+/// Until `enough` were killed in the middle of a save: how many that takes depends on the machine and its
+/// load.
+killed kill_saves(test::temporary_folder const& folder, int enough) {
   std::string const path = folder / "run.safetensors";
   auto* const memory =
       ::mmap(nullptr, sizeof(std::int64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -85,7 +87,7 @@ killed kill_saves(test::temporary_folder const& folder, int kills) {
   save(run, path, 1);
   killed result;
   std::uint64_t random = 12345;
-  for (int n = 0; n < kills; ++n) {
+  for (int n = 0; result.in_the_middle < enough && n < 100 * enough; ++n) {
     std::int64_t const before = saved;
     ::pid_t const child = ::fork();
     REQUIRE(child >= 0);
@@ -128,14 +130,14 @@ TEST_CASE("kill -9 at any moment leaves a whole checkpoint, the last or the one 
   SECTION("in memory") {
     if (!std::filesystem::is_directory("/dev/shm")) return;
     test::temporary_folder const folder("/dev/shm");
-    killed const what = kill_saves(folder, 250);
-    CHECK(what.in_the_middle > 50);
+    killed const what = kill_saves(folder, 50);
+    CHECK(what.in_the_middle == 50);
     CHECK(what.saved > 50);
   }
   // On a disk most of the time is fsync.
   SECTION("on the disk") {
     test::temporary_folder const folder;
-    CHECK(kill_saves(folder, 50).in_the_middle > 5);
+    CHECK(kill_saves(folder, 6).in_the_middle == 6);
   }
 }
 
