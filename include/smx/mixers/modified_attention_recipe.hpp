@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Softmax attention with modified scores as a program over primitives, slab of queries after slab.
-/// The
-///        order of the modifiers: mixers/attention_scores.hpp.
+/// The order of the modifiers: mixers/attention_scores.hpp.
 ///
 /// Functions of the distance alone (ALiBi, relative bias) are computed once for each distance of a slab and
 /// added through a view whose rows overlap, shifted by one; the gradient of the table goes back through the
