@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <smx/backend/reference.hpp>
 #include <smx/models/gpt2.hpp>
 #include <tests/goldens/family.hpp>
 

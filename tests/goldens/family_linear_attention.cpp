@@ -62,25 +62,31 @@ struct linear_attention_family {
     using owned = smx::tensor<T, 4, smx::space_t<B>>;
     extents<4> e = v.extents();
     index_t const width = e[3]++;
-    owned ones(be.memory(), e), dy(be.memory(), e), y(be.memory(), v.extents());
+    owned ones(be.memory(), e), none(be.memory(), e);
     be.copy(v.cview(), slice(ones.view(), 3, 0, width));
     be.map(smx::constant<T>{T(1)}, slice(ones.view(), 3, width, 1));
-    run const first(be, q, k, ones, {}, initial, dy, {});
-    auto const up = load<T, 4>(be, g, "in.r_o_" + name);
+    be.map(smx::constant<T>{T(0)}, none.view());
+    run const first(be, q, k, ones, {}, initial, none, {});
+    be.synchronize();
+    auto const up = g.file().template read<T>("in.r_o_" + name);
+    auto const out = here(first.y);
+    smx::tensor<T, 4> o_here(v.extents()), dy_here(e);
+    auto next = up.begin();
     for (index_t b = 0; b < e[0]; ++b)
       for (index_t t = 0; t < e[1]; ++t)
         for (index_t h = 0; h < e[2]; ++h) {
-          T const z = first.y(b, t, h, width) + T(1e-10);
+          T const z = out(b, t, h, width) + T(1e-10);
           T dz = 0;
-          for (index_t p = 0; p < width; ++p) {
-            T const o = first.y(b, t, h, p) / z;
-            y(b, t, h, p) = o;
-            dy(b, t, h, p) = up(b, t, h, p) / z;
-            dz -= up(b, t, h, p) * o / z;
+          for (index_t p = 0; p < width; ++p, ++next) {
+            T const o = out(b, t, h, p) / z;
+            o_here(b, t, h, p) = o;
+            dy_here(b, t, h, p) = *next / z;
+            dz -= *next * o / z;
           }
-          dy(b, t, h, width) = dz;
+          dy_here(b, t, h, width) = dz;
         }
-    c.check("out.o_" + name, y);
+    auto const dy = there(be, dy_here);
+    c.check("out.o_" + name, o_here);
     c.check("out.final_state_" + name, slice(first.final.cview(), 3, 0, width));
     c.check("out.final_z_" + name, slice(first.final.cview(), 3, width, 1));
     return run(be, q, k, ones, {}, initial, dy, {});

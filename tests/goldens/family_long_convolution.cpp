@@ -102,7 +102,8 @@ struct long_convolution_family {
       if (!g.contains(name)) return s;
       g.expect_extents(name, e);
       s = signal<T, B>(be, e, channel_major);
-      g.file().read(name, s.as_stored());
+      be.copy(load<T, 3>(be, g, name).cview(), s.as_stored());
+      be.synchronize();
       return s;
     };
     auto const like = [&](signal<T, B> const& s) {

@@ -21,8 +21,7 @@ struct nc_ssd_family {
     if (!g.option("pos", true)) mix.scale = -1;
     smx::parameters<mixer, B> w(be, mix), dw(be, mix);
     std::vector<double> const a = g.file().read<double>("in.A");
-    for (index_t h = 0; h < mix.heads; ++h)
-      w.write().a_log(h) = static_cast<T>(std::log(-a.at(static_cast<std::size_t>(h))));
+    set_rates<T>(be, a, w.write().a_log);
     be.copy(load<T>(be, g, "in.D", extents<2>{e[2], 1}).cview(), w.write().skip);
     auto const like = [&](owned const& v) { return owned(be.memory(), v.extents()); };
     owned y = like(x), dx = like(x), ddt = like(dt), db = like(b), dq = like(q);

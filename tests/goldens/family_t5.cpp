@@ -31,6 +31,14 @@ template <class F> struct add_product {
   F f;
   template <class T> SMX_HD T operator()(T sum, T dy, T p) const { return sum + dy * f(p); }
 };
+template <class T> struct scaled_by {
+  T factor;
+  SMX_HD T operator()(T x) const { return factor * x; }
+};
+template <class T> struct always {
+  T value;
+  SMX_HD T operator()(T) const { return value; }
+};
 
 namespace {
 
@@ -193,8 +201,7 @@ struct t5_family {
                          ? T(1) / std::sqrt(T(g.size_option("d_model")))
                          : T(1);
     auto const logits =
-        m.graph.linear(m.graph.gated([=](T x) { return factor * x; }, [=](T) { return factor; }, decoded, {}),
-                       "lm_head.weight");
+        m.graph.linear(m.graph.gated(scaled_by<T>{factor}, always<T>{factor}, decoded, {}), "lm_head.weight");
     c.check("out.logits", logits->value);
     c.check("out.loss", std::vector<double>{loss(g, elements(logits->value.cview()))});
     logits->gradient = load<T>(be, g, "in.r", logits->value.extents());

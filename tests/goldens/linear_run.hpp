@@ -20,9 +20,7 @@ template <class T, class B, smx::decay_kind Decay> struct linear_run {
     mix.heads = v.extents()[2];
     mix.chunk = 8;  // several of them even in the shortest file
     smx::parameters<mixer, B> w(be, mix), dw(be, mix);
-    if constexpr (Decay == smx::decay_kind::head)
-      for (index_t h = 0; h < mix.heads; ++h)
-        w.write().decay(h) = static_cast<T>(std::log(-log_gamma.at(static_cast<std::size_t>(h))));
+    if constexpr (Decay == smx::decay_kind::head) set_rates<T>(be, log_gamma, w.write().decay);
     auto const read = [](owned const& a) { return a.size() == 0 ? smx::in<B, T, 4>{} : by_head(a.cview()); };
     auto const like = [&](owned const& a) {
       return a.size() == 0 ? owned() : owned(be.memory(), a.extents());

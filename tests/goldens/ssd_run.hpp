@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <vector>
 
 #include <smx/mixers/run.hpp>
 #include <smx/mixers/ssd.hpp>
@@ -32,6 +33,13 @@ smx::tensor<T, 4, smx::space_t<B>> turned_state(B& be, golden const& g, char con
   return to;
 }
 
+/// Writes the parameter that rates of decay a < 0 are stored as: log(-a).
+template <class T, class B> void set_rates(B& be, std::vector<double> const& a, smx::out<B, T, 1> to) {
+  std::vector<T> stored;
+  for (double const rate : a) stored.push_back(static_cast<T>(std::log(-rate)));
+  be.copy(upload<T>(be, stored, extents<1>{to.ext[0]}).cview(), to);
+}
+
 template <class T, class B> struct ssd_run {
   using mixer = smx::ssd<T>;
   using owned = smx::tensor<T, 4, smx::space_t<B>>;
@@ -49,9 +57,7 @@ template <class T, class B> struct ssd_run {
         b(load<T, 4>(be, g, "in.B")),
         c(load<T, 4>(be, g, "in.C")) {
     if (g.contains("in.z")) z = load<T, 4>(be, g, "in.z");
-    std::vector<double> const a = g.file().read<double>("in.A");
-    for (index_t h = 0; h < mix.heads; ++h)
-      w.write().a_log(h) = static_cast<T>(std::log(-a.at(static_cast<std::size_t>(h))));
+    set_rates<T>(be, g.file().read<double>("in.A"), w.write().a_log);
     if (mix.dt_bias) be.copy(load<T, 1>(be, g, "in.dt_bias").cview(), w.write().dt_bias);
     if (mix.skip != smx::skip_kind::none)
       be.copy(load<T>(be, g, "in.D", w.read().skip.ext).cview(), w.write().skip);

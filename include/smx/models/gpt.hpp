@@ -275,8 +275,8 @@ template <class M> gpt<M> make_gpt(M const& mixer, gpt_sizes const& s) {
   auto& block = g.blocks.layer;
   block.first.norm = block.second.norm = norm;
   block.first.inner = mixer;
-  block.second.inner.up = {s.channels, inner, true, s.deviation};
-  block.second.inner.down = {inner, s.channels, true, s.deviation};
+  block.second.inner.up = linear<T>{s.channels, inner, true, s.deviation};
+  block.second.inner.down = linear<T>{inner, s.channels, true, s.deviation};
   return g;
 }
 

@@ -17,14 +17,14 @@ template <class A, class L, int MaxDepth> struct stack_state {
   index_t depth = 0, capacity = 0, position = 0;
 
   template <class F, class... S> static void for_each_array(F&& f, S&&... s) {
-    index_t const n = visited({s.depth...});
+    index_t const n = visited(s.depth...);
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_array(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                            s.layers[i]...);
   }
   template <class F, class... S> static void for_each_counter(F&& f, S&&... s) {
     f("depth", s.depth...);  // first: what reads counters learns here how many layers follow
-    index_t const n = visited({s.depth...});
+    index_t const n = visited(s.depth...);
     for (index_t i = 0; i < n; ++i)
       nn::part_state<L, A>::for_each_counter(detail::prefixed((std::to_string(i) + ".").c_str(), f),
                                              s.layers[i]...);
@@ -41,8 +41,10 @@ template <class A, class L, int MaxDepth> struct stack_state {
 
  private:
   /// A file may say any depth.
-  static index_t visited(std::initializer_list<index_t> depths) {
-    return std::clamp(std::max(depths), index_t{0}, index_t{MaxDepth});
+  template <class... N> static index_t visited(N... depths) {
+    index_t most = 0;
+    ((most = std::max(most, depths)), ...);
+    return std::min(most, index_t{MaxDepth});
   }
 };
 

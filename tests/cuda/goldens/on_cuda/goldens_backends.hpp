@@ -2,6 +2,7 @@
 /// \file  Where the families run: on the GPU (or its emulator), in double and single precision.
 #pragma once
 
+#include <cstring>
 #include <string>
 
 #include "tests/cuda/device.cuh"
@@ -20,6 +21,10 @@ inline std::string missing_backend() {
 
 inline smx::memory<smx::host_space> shared_memory() { return smx::pinned_memory(); }
 
-template <class Space> using transfer = smx::testing::transfer<Space>;
+template <class Space> struct transfer : smx::testing::transfer<Space> {};
+template <> struct transfer<smx::host_space> {
+  static void in(void* there, void const* here, std::size_t bytes) { std::memcpy(there, here, bytes); }
+  static void out(void* here, void const* there, std::size_t bytes) { std::memcpy(here, there, bytes); }
+};
 
 }  // namespace goldens
