@@ -316,12 +316,25 @@ template <class T> void one_part(test::reporter& report) {
       s.in = s.out = how;
       check<T>(report, s, limits, length < 2000);
     }
-  convolution_limits no_halves = limits;
-  no_halves.halves_across = no_halves.halves_along = 0;
-  check<T>(report, {convolution_kind::causal, 2, 1, 4096, 9, 4096, true, true}, no_halves, false);
+  convolution_limits whole = limits;
+  whole.halves = whole.turned_to = 0;
+  check<T>(report, {convolution_kind::causal, 2, 1, 4096, 9, 4096, true, true}, whole, false);
   sizes s{convolution_kind::causal, 2, 1, 16384, 1, 16384, true, true};
   s.in = s.out = layout::channel_major;
-  check<T>(report, s, no_halves, false);
+  check<T>(report, s, whole, false);
+}
+
+/// Signals turned for the way there and back: tiles that are cut, gates, slabs of a few channels or entries.
+template <class T> void turned(test::reporter& report) {
+  for (convolution_kind kind : kinds)
+    for (index_t length : {64, 65, 300})
+      for (index_t channels : {2, 67})
+        for (std::size_t slab : {std::size_t{1} << 30, std::size_t{1} << 15}) {
+          convolution_limits limits{64, 4096, 64, slab, 0, 64, 4096};
+          sizes s{kind, 2, 2, length, channels, length, length % 2 == 0, channels != 2};
+          s.in = channels == 67 ? layout::gaps : layout::contiguous;
+          check<T>(report, s, limits, false);
+        }
 }
 
 /// Strides of every kind, one array's another than the others'.
@@ -346,7 +359,7 @@ template <class T> void two_parts(test::reporter& report) {
     for (layout how : {layout::contiguous, layout::channel_major})
       for (index_t length : {65, 255, 256, 257, 1000, 1024})
         for (std::size_t slab : {std::size_t{1} << 30, std::size_t{1} << 15}) {
-          convolution_limits limits{64, 64, 64, slab, 0, 0};
+          convolution_limits limits{64, 64, 64, slab, 0};
           sizes s{kind, 2, 1, length, 19, length - 1, length % 2 == 0, length % 2 == 0};
           s.in = s.out = how;
           check<T>(report, s, limits);
@@ -354,7 +367,7 @@ template <class T> void two_parts(test::reporter& report) {
           limits.along = 4096;  // one part, on the spectra of two
           check<T>(report, s, limits);
         }
-  convolution_limits const limits{64, 64, 64, std::size_t{1} << 22, 0, 0};
+  convolution_limits const limits{64, 64, 64, std::size_t{1} << 22, 0};
   for (layout how : {layout::contiguous, layout::channel_major}) {
     sizes s{convolution_kind::circular, 1, 1, 4000, 3, 3000, true, false};
     s.in = s.out = how;
@@ -375,10 +388,11 @@ template <class T> void long_sequences(test::reporter& report) {
 }
 
 test::suite const s1{"convolution", [](test::reporter& r) {
-                       one_part<float>(r), strides<float>(r), two_parts<float>(r), long_sequences<float>(r);
+                       one_part<float>(r), turned<float>(r), strides<float>(r), two_parts<float>(r),
+                           long_sequences<float>(r);
                      }};
 test::suite const s2{"convolution_f64", [](test::reporter& r) {
-                       one_part<double>(r), strides<double>(r), two_parts<double>(r),
+                       one_part<double>(r), turned<double>(r), strides<double>(r), two_parts<double>(r),
                            long_sequences<double>(r);
                      }};
 

@@ -4,10 +4,10 @@
 ///
 /// x mod (t^m -+ r) = low +- r high; from the results z, z': y_low = Re(z + z'), y_high = Re((z - z') conj
 /// r), the halves being part of the kernel's spectrum. z waits in shared memory (8 bytes a point of it for
-/// f32); exchanges move real and imaginary parts one after the other, in 4 bytes a point. So one channel of
-/// 16384 points, or four of 4096, take 99 KiB, and two blocks share an SM: one's memory time is the other's
-/// arithmetic. 32768 points, or four times 8192, take 198 KiB; a transform of two parts would move three
-/// times the bytes. x is read twice, the second time from L2.
+/// f32); exchanges move real and imaginary parts one after the other, in 4 bytes a point. So 16384 points
+/// take 99 KiB, and two blocks share an SM: one's memory time is the other's arithmetic. 32768 points take
+/// 198 KiB; a transform of two parts would move three times the bytes. x is read twice, the second time from
+/// L2.
 #pragma once
 
 #include <smx/backend/cuda/convolution/kernel.cuh>
@@ -17,7 +17,7 @@ namespace smx::cuda_kernels {
 template <class K> struct convolution_halves {
   using T = typename K::scalar;
   static constexpr std::size_t shared_bytes =
-      sizeof(T) * (6 * K::turns + static_cast<std::size_t>(2 * K::points + K::padded) * K::lanes * K::groups);
+      sizeof(T) * (6 * K::turns + static_cast<std::size_t>(2 * K::points + K::padded));
   /// Two, of which each has half of 227 KiB, unless registers do for one only.
   static constexpr int min_blocks = shared_bytes <= (std::size_t{112} << 10) && (K::min_blocks) >= 2 ? 2 : 1;
 };
@@ -62,12 +62,12 @@ template <class K, class T>
 __global__ void __launch_bounds__(K::threads, convolution_halves<K>::min_blocks)
     convolve_halves(convolution_job<T> const job) {
   constexpr int E = K::per_thread, threads = K::threads_a_signal;
-  static_assert(K::groups == 1 && K::levels < static_cast<int>(K::turns));
+  static_assert(K::lanes == 1 && K::groups == 1 && K::levels < static_cast<int>(K::turns));
   auto* const turns = shared_memory<complex_pair<T>>();
   complex_pair<T>* const kept = turns + 3 * K::turns;
-  complex_pair<T>* const shared = kept + K::points * K::lanes;
+  complex_pair<T>* const shared = kept + K::points;
   int const own = static_cast<int>(threadIdx.x);  // what this thread keeps, and the next E - 1 steps
-  tile_place const at{own / K::lanes, own % K::lanes, 0};
+  tile_place const at{own, 0, 0};
   unsigned row;
   signal_place const s = place_of_signal<K>(job, at, row);
   if (own <= K::levels)

@@ -124,24 +124,21 @@ void launch_tiles(cuda_launcher const& on, index_t points, bool across, convolut
 
 /// f(tile) for the tile of half of `points` where convolutions of that size run one factor after the other;
 /// whether they do.
-template <class T, class F> bool with_halves(index_t points, bool across, F const& f) {
+template <class T, class F> bool with_halves(index_t points, F const& f) {
   if constexpr (sizeof(T) == 4) {
-    if (points == 4096 && across) return f(typename convolution_tile_for<T, 2048, true>::type{}), true;
-    if (points == 8192 && across) return f(typename convolution_tile_for<T, 4096, true>::type{}), true;
-    if (points == 16384 && !across) return f(typename convolution_tile_for<T, 8192, false>::type{}), true;
-    if (points == 32768 && !across) return f(typename convolution_tile_for<T, 16384, false>::type{}), true;
+    if (points == 16384) return f(typename convolution_tile_for<T, 8192, false>::type{}), true;
+    if (points == 32768) return f(typename convolution_tile_for<T, 16384, false>::type{}), true;
   }
   return false;
 }
-template <class T> bool has_halves(index_t points, bool across) {
-  return with_halves<T>(points, across, [](auto) {});
+template <class T> bool has_halves(index_t points) {
+  return with_halves<T>(points, [](auto) {});
 }
 
 /// Runs `job` so.
-template <class T>
-void launch_halves(cuda_launcher const& on, index_t points, bool across, convolution_job<T> job) {
-  with_halves<T>(points, across, [&]<class K>(K) {
-    job.tiles = static_cast<unsigned>(ceil_div(job.lanes, K::lanes));
+template <class T> void launch_halves(cuda_launcher const& on, index_t points, convolution_job<T> job) {
+  job.tiles = job.lanes;
+  with_halves<T>(points, [&]<class K>(K) {
     on.launch({dim3(job.tiles * job.batch), dim3(K::threads), convolution_halves<K>::shared_bytes},
               convolve_halves<K, T>, job);
   });

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include <smx/backend/cuda/convolution/launch.cuh>
+#include <smx/backend/cuda/convolution/turn.cuh>
 #include <smx/backend/tuned.hpp>
 
 namespace smx::cuda_kernels {
@@ -23,7 +24,7 @@ template <class T> class convolution_passes {
     bool const one = points <= std::max(limits.across, limits.along);
     tables_.of[0] = one ? table_of<T>(points) : root_table{};
     if (split_.nodes > 1) tables_.of[1] = table_of<T>(split_.leaf), tables_.of[2] = table_of<T>(split_.nodes);
-    if (in_halves(true) || in_halves(false)) tables_.of[3] = table_of<T>(points / 2);
+    if (in_halves()) tables_.of[3] = table_of<T>(points / 2);
   }
 
   /// Whether there are transforms of this size. It is the shape's alone: storage and all that reads it agree.
@@ -39,10 +40,12 @@ template <class T> class convolution_passes {
   };
 
   bool one_part(bool across) const { return split_.points <= (across ? limits_.across : limits_.along); }
-  /// Whether forward takes the two factors of t^(2m) - i one after the other.
-  bool in_halves(bool across) const {
-    return split_.points <= (across ? limits_.halves_across : limits_.halves_along) &&
-           has_halves<T>(split_.points, across);
+  /// Whether forward takes the two factors of t^(2m) - i one after the other, where positions are neighbours.
+  bool in_halves() const { return split_.points <= limits_.halves && has_halves<T>(split_.points); }
+  /// Whether forward turns signals whose channels are neighbours.
+  bool turned() const {
+    return limits_.turned_from <= split_.points && split_.points <= limits_.turned_to &&
+           (one_part(false) || in_halves());
   }
   /// I of the stored spectra; 4 where one part and halves read them.
   index_t interleaved() const { return split_.nodes > 1 ? split_.nodes : split_.points >= 4096 ? 4 : 1; }
@@ -166,14 +169,14 @@ template <class T> class convolution_passes {
     job.fast = job.lanes = static_cast<unsigned>(r.count);
     run(be, name, job, split_.points, across, 1, r);
   }
-  template <class B> void halves(B& be, convolution_job<T> job, bool across, range const& r) const {
+  template <class B> void halves(B& be, convolution_job<T> job, range const& r) const {
     job.table = smx::detail::advance(job.table, 2 * tables_.start(3));
     job.fast = job.lanes = static_cast<unsigned>(r.count);
     job.spectrum.column = job.spectrum.folded;  // from factor to factor
     job.spectrum.folded *= 2;
     --job.spectrum.fold;
     be.kernel("convolution", cost_of(job, split_.points, r),
-              [&](cuda_launcher const& on) { launch_halves<T>(on, split_.points, across, job); });
+              [&](cuda_launcher const& on) { launch_halves<T>(on, split_.points, job); });
   }
   /// The columns of a transform of two parts: every lane is one, whatever its channel.
   template <class B>
@@ -208,6 +211,37 @@ template <class T> class convolution_passes {
                       there(job.lags)) +
              spectrum * there(job.spectrum) +
              static_cast<double>(r.count * (job.taps.low_end + job.taps.high_end - job.taps.high_first)))};
+  }
+  /// to = x times gate, positions of a channel side by side.
+  template <class B>
+  void turn(B& be, real_signals<T const> const& x, real_signals<T const> const& gate, T* to, index_t heads,
+            range const& r) const {
+    turn_job<T> job = turn_job_for(heads, r);
+    job.x = x, job.gate = gate, job.turned = to;
+    be.kernel("convolution_turn", cost_of(job, r),
+              [&](cuda_launcher const& on) { launch_turn<false>(on, job, r.entries); });
+  }
+  /// y = from times gate.
+  template <class B>
+  void turn_back(B& be, T* from, real_signals<T const> const& gate, real_signals<T> const& y, index_t heads,
+                 range const& r) const {
+    turn_job<T> job = turn_job_for(heads, r);
+    job.turned = from, job.gate = gate, job.y = y;
+    be.kernel("convolution_turn_back", cost_of(job, r),
+              [&](cuda_launcher const& on) { launch_turn<true>(on, job, r.entries); });
+  }
+  turn_job<T> turn_job_for(index_t heads, range const& r) const {
+    turn_job<T> job;
+    job.first_entry = static_cast<unsigned>(r.entry);
+    job.heads = static_cast<unsigned>(heads);
+    job.channels = static_cast<unsigned>(r.count);
+    job.length = static_cast<unsigned>(shape_.length);
+    return job;
+  }
+  kernel_cost cost_of(turn_job<T> const& job, range const& r) const {
+    double const entries = static_cast<double>(r.count * r.entries) * static_cast<double>(shape_.length);
+    return {job.gate.there ? entries : 0.0,
+            static_cast<double>(sizeof(T)) * entries * (job.gate.there ? 3 : 2)};
   }
   template <class B>
   void run(B& be, char const* name, convolution_job<T> const& job, index_t points, bool across, unsigned rows,

@@ -131,11 +131,15 @@ struct convolution_limits {
   index_t across = 4096, along = 16384;
   index_t leaf = 4096;  ///< of the second part of a larger transform
   std::size_t slab_bytes = std::size_t{64} << 20;
-  index_t halves_across = 8192, halves_along = 32768;  ///< forward, one factor after the other: halves.cuh
+  index_t halves =
+      32768;  ///< forward, where positions are neighbours, one factor after the other: halves.cuh
+  /// Forward, where channels are neighbours: from and up to which number of points they are turned first, so
+  /// that positions are.
+  index_t turned_from = 4096, turned_to = 32768;
 };
 template <class T> constexpr convolution_limits limits_of() {
   convolution_limits l;
-  if (sizeof(T) > 4) l.along = 4096, l.halves_across = l.halves_along = 0;
+  if (sizeof(T) > 4) l.along = 4096, l.halves = l.turned_to = 0;
   return l;
 }
 
