@@ -36,9 +36,7 @@ struct nc_ssd_family {
     c.check("grad.in.dt", ddt);
     c.check("grad.in.B", db);
     c.check("grad.in.C", dq);
-    std::vector<T> da = elements(dw.read().a_log);  // dA = d a_log / A
-    for (index_t h = 0; h < mix.heads; ++h) da[static_cast<std::size_t>(h)] /= -std::exp(w.read().a_log(h));
-    c.check("grad.in.A", da);
+    c.check("grad.in.A", rate_gradients(elements(dw.read().a_log), a));
     c.check("grad.in.D", dw.read().skip);
     c.leave_out("out.paper_weights");  // another weight
     if (!g.contains("out.interleaved_groups")) return;

@@ -40,6 +40,12 @@ template <class T, class B> void set_rates(B& be, std::vector<double> const& a, 
   be.copy(upload<T>(be, stored, extents<1>{to.ext[0]}).cview(), to);
 }
 
+/// The gradients of rates a, from those of what is stored: da = d log(-a) / a.
+template <class T> std::vector<T> rate_gradients(std::vector<T> d, std::vector<double> const& a) {
+  for (std::size_t h = 0; h < d.size(); ++h) d[h] /= static_cast<T>(a.at(h));
+  return d;
+}
+
 template <class T, class B> struct ssd_run {
   using mixer = smx::ssd<T>;
   using owned = smx::tensor<T, 4, smx::space_t<B>>;
@@ -119,9 +125,7 @@ template <class T, class B> struct ssd_run {
     to.check("grad.in.B", r.db);
     to.check("grad.in.C", r.dc);
     to.check("grad.in.z", r.dz);
-    std::vector<T> a = elements(dw.read().a_log);  // dA = d a_log / A
-    for (index_t h = 0; h < mix.heads; ++h) a[static_cast<std::size_t>(h)] /= -std::exp(w.read().a_log(h));
-    to.check("grad.in.A", a);
+    to.check("grad.in.A", rate_gradients(elements(dw.read().a_log), g.file().read<double>("in.A")));
     if (mix.dt_bias) to.check("grad.in.dt_bias", dw.read().dt_bias);
     if (g.contains("in.D")) to.check("grad.in.D", dw.read().skip);
   }

@@ -21,7 +21,14 @@ inline std::string missing_backend() {
 
 inline smx::memory<smx::host_space> shared_memory() { return smx::pinned_memory(); }
 
-template <class Space> struct transfer : smx::testing::transfer<Space> {};
+/// Copies from the host to memory of a backend, and back; done when they return. Families ask for results
+/// without waiting for the backend that is still at them, whose stream the copies do not wait for.
+template <class Space> struct transfer : smx::testing::transfer<Space> {
+  static void out(void* here, void const* there, std::size_t bytes) {
+    smx::cuda_kernels::check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    smx::testing::transfer<Space>::out(here, there, bytes);
+  }
+};
 template <> struct transfer<smx::host_space> {
   static void in(void* there, void const* here, std::size_t bytes) { std::memcpy(there, here, bytes); }
   static void out(void* here, void const* there, std::size_t bytes) { std::memcpy(here, there, bytes); }
