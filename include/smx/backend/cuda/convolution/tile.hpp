@@ -135,7 +135,7 @@ struct convolution_limits {
       32768;  ///< forward, where positions are neighbours, one factor after the other: halves.cuh
   /// Forward, where channels are neighbours: from and up to which number of points they are turned first, so
   /// that positions are.
-  index_t turned_from = 4096, turned_to = 32768;
+  index_t turned_from = 4096, turned_to = 16384;
 };
 template <class T> constexpr convolution_limits limits_of() {
   convolution_limits l;
