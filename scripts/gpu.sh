@@ -153,12 +153,12 @@ compile() {
 
 # Tests are labelled cuda; smoke are those that --smoke runs.
 run_tests() {
-  local select=(-L '^cuda$') seconds=180 found
+  local select=(-L '^cuda$') seconds=240 found
   [ "$mode" = default ] || { select+=(-L '^smoke$'); seconds=60; }
   found="$(ctest --test-dir "$build" "${select[@]}" -N | sed -n 's/^Total Tests: //p')"
   [ "${found:-0}" -gt 0 ] || { echo "error: no test is labelled ${select[*]}" >&2; return 1; }
   timeout --foreground "$seconds" ctest --test-dir "$build" "${select[@]}" --output-on-failure --no-tests=error \
-    --parallel 8 --output-junit "$out/tests.xml" >"$out/tests.log" 2>&1 || {
+    --parallel "$(nproc)" --output-junit "$out/tests.xml" >"$out/tests.log" 2>&1 || {
     local code=$?
     tail -n 60 "$out/tests.log"
     [ "$code" -ne 124 ] || echo "the tests did not end within $seconds s"
