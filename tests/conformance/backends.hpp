@@ -38,23 +38,21 @@ template <> inline constexpr bool is_traced<smx::masked_monarch<double>> = true;
 template <> inline constexpr bool is_traced<smx::monarch<double>> = true;
 template <> inline constexpr bool is_traced<smx::ssd<double>> = true;
 
-/// All of them in double. In float only those whose code differs by type, which is the kernels' and what
-/// Eigen does: the reference sums in double whatever it is given. Threads that are a law's to choose are one
+/// All of them in double. In float, whose kernels are other code, the CPU backend: the reference sums in
+/// double whatever it is given, and recipes are the same calls. Threads that are a law's to choose are one
 /// and more of the pool's; recipes run on the pool that has none.
 template <class M> auto backends() {
   using namespace smx;
   using smx::testing::backend;
   using smx::testing::untuned;
-  auto const recipes = backend{"cpu, serial, recipes", [](Workspace auto... ws) {
-                                 return untuned<cpu_backend<serial_pool>>(std::move(ws)...);
-                               }};
   if constexpr (std::same_as<typename M::scalar, float>) {
-    return std::tuple{backend{"cpu", make_cpu<1>{}}, recipes};
+    return std::tuple{backend{"cpu", make_cpu<1>{}}};
   } else {
     auto const all = std::tuple{
         backend{"reference", [](Workspace auto... ws) { return reference_backend(std::move(ws)...); }},
         backend{"cpu, 2 threads", make_cpu<2>{}},
-        recipes,
+        backend{"cpu, serial, recipes",
+                [](Workspace auto... ws) { return untuned<cpu_backend<serial_pool>>(std::move(ws)...); }},
     };
     if constexpr (is_traced<M>)
       return std::tuple_cat(all, std::tuple{backend{"traced cpu",
