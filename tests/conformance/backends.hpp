@@ -15,9 +15,9 @@ namespace test {
 template <class W>
 concept Workspace = std::same_as<W, smx::workspace<smx::host_space>>;
 
-/// One thread in the caller's block, or as many as a law asks for, which is Threads where it does not say.
-template <int Threads> struct make_cpu {
-  smx::cpu operator()(int threads = Threads) const { return smx::cpu(threads); }
+/// One thread in the caller's block, or as many as a law asks for.
+struct make_cpu {
+  smx::cpu operator()(int threads = 1) const { return smx::cpu(threads); }
   smx::cpu operator()(smx::workspace<smx::host_space> ws) const {
     return smx::cpu(std::move(ws), smx::thread_pool(1));
   }
@@ -26,7 +26,7 @@ template <int Threads> struct make_cpu {
 #if defined(TEST_CONFORMANCE_SCALAR)  // clang: what the CPU backend runs, in one type
 using scalar = TEST_CONFORMANCE_SCALAR;
 template <class M> inline constexpr bool selected = std::same_as<typename M::scalar, scalar>;
-template <class> auto backends() { return std::tuple{smx::testing::backend{"cpu", make_cpu<1>{}}}; }
+template <class> auto backends() { return std::tuple{smx::testing::backend{"cpu", make_cpu{}}}; }
 #else
 template <class> inline constexpr bool selected = true;
 
@@ -46,11 +46,11 @@ template <class M> auto backends() {
   using smx::testing::backend;
   using smx::testing::untuned;
   if constexpr (std::same_as<typename M::scalar, float>) {
-    return std::tuple{backend{"cpu", make_cpu<1>{}}};
+    return std::tuple{backend{"cpu", make_cpu{}}};
   } else {
     auto const all = std::tuple{
         backend{"reference", [](Workspace auto... ws) { return reference_backend(std::move(ws)...); }},
-        backend{"cpu, 2 threads", make_cpu<2>{}},
+        backend{"cpu, 2 threads", [](int threads = 2) { return cpu(threads); }},
         backend{"cpu, serial, recipes",
                 [](Workspace auto... ws) { return untuned<cpu_backend<serial_pool>>(std::move(ws)...); }},
     };
