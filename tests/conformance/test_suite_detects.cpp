@@ -13,6 +13,14 @@ using test::toy;
 
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool with_address_sanitizer = true;
+#elif defined(__has_feature)
+constexpr bool with_address_sanitizer = __has_feature(address_sanitizer);
+#else
+constexpr bool with_address_sanitizer = false;
+#endif
+
 /// The laws that the toy with this flaw breaks, with what they say.
 std::map<std::string, std::string> broken_laws(flaw f) {
   std::map<std::string, std::string> found;
@@ -89,6 +97,10 @@ TEST_CASE("every law fails on a mixer that breaks it") {
       {flaw::evicts_nothing, "evicted tokens are gone", "room for the tokens"},
       {flaw::evicts_anything, "evicted tokens are gone", "evict_front below 0 did not throw"},
   }));
+  if (with_address_sanitizer && (broken == flaw::reads_outside || broken == flaw::writes_outside)) {
+    SUCCEED("the program would end at the access itself");
+    return;
+  }
   auto const found = broken_laws(broken);
   CAPTURE(static_cast<int>(broken), law);
   REQUIRE(found.contains(law));

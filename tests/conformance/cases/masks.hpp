@@ -16,7 +16,7 @@ using smx::index_t;
 
 /// `count` numbers that live as long as the program: the same array for the same numbers.
 template <class F> index_t const* kept(index_t count, F const& entry) {
-  static std::map<std::vector<index_t>, index_t const*> all;
+  static auto& all = *new std::map<std::vector<index_t>, index_t const*>;  // never destroyed, as they are
   std::vector<index_t> one;
   for (index_t i = 0; i < count; ++i) one.push_back(entry(i));
   index_t const*& at = all[one];
