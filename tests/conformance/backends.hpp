@@ -15,6 +15,7 @@ namespace test {
 template <class W>
 concept Workspace = std::same_as<W, smx::workspace<smx::host_space>>;
 
+#if defined(TEST_CONFORMANCE_SCALAR)  // clang: what the CPU backend runs, in one type
 /// One thread in the caller's block, or as many as a law asks for.
 struct make_cpu {
   smx::cpu operator()(int threads = 1) const { return smx::cpu(threads); }
@@ -23,7 +24,6 @@ struct make_cpu {
   }
 };
 
-#if defined(TEST_CONFORMANCE_SCALAR)  // clang: what the CPU backend runs, in one type
 using scalar = TEST_CONFORMANCE_SCALAR;
 template <class M> inline constexpr bool selected = std::same_as<typename M::scalar, scalar>;
 template <class> auto backends() { return std::tuple{smx::testing::backend{"cpu", make_cpu{}}}; }
@@ -38,15 +38,16 @@ template <> inline constexpr bool is_traced<smx::masked_monarch<double>> = true;
 template <> inline constexpr bool is_traced<smx::monarch<double>> = true;
 template <> inline constexpr bool is_traced<smx::ssd<double>> = true;
 
-/// All of them in double. In float, whose kernels are other code, the CPU backend: the reference sums in
-/// double whatever it is given, and recipes are the same calls. Threads that are a law's to choose are one
-/// and more of the pool's; recipes run on the pool that has none.
+/// All of them in double. In float, whose kernels are other code, the CPU backend on the pool without threads
+/// (clang's build has the one with): the reference sums in double whatever it is given, and recipes are the
+/// same calls.
 template <class M> auto backends() {
   using namespace smx;
   using smx::testing::backend;
   using smx::testing::untuned;
   if constexpr (std::same_as<typename M::scalar, float>) {
-    return std::tuple{backend{"cpu", make_cpu{}}};
+    return std::tuple{backend{
+        "cpu, serial", [](Workspace auto... ws) { return cpu_backend<serial_pool>(std::move(ws)...); }}};
   } else {
     auto const all = std::tuple{
         backend{"reference", [](Workspace auto... ws) { return reference_backend(std::move(ws)...); }},

@@ -103,7 +103,6 @@ struct long_convolution_family {
       g.expect_extents(name, e);
       s = signal<T, B>(be, e, channel_major);
       be.copy(load<T, 3>(be, g, name).cview(), s.as_stored());
-      be.synchronize();
       return s;
     };
     auto const like = [&](signal<T, B> const& s) {

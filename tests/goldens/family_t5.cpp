@@ -297,7 +297,6 @@ struct t5_family {
     for (index_t j = 0; j < keys; ++j) identity[static_cast<std::size_t>(j * (keys + 1))] = 1;
     auto const part =
         smx::partial_attention(be, mix, w, q, k, upload<T>(be, identity, extents<4>{1, 1, keys, keys}));
-    be.synchronize();
     auto const y = here(part.y), lse = here(part.lse);
     std::vector<T> bias;
     for (index_t h = 0; h < heads; ++h)

@@ -131,8 +131,8 @@ struct convolution_limits {
   index_t across = 4096, along = 16384;
   index_t leaf = 4096;  ///< of the second part of a larger transform
   std::size_t slab_bytes = std::size_t{64} << 20;
-  index_t halves =
-      32768;  ///< forward, where positions are neighbours, one factor after the other: halves.cuh
+  /// Forward, where positions are neighbours: up to which number one factor follows the other (halves.cuh).
+  index_t halves = 32768;
   /// Forward, where channels are neighbours: from and up to which number of points they are turned first, so
   /// that positions are.
   index_t turned_from = 4096, turned_to = 16384;
