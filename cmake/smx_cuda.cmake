@@ -55,6 +55,11 @@ macro(smx_enable_cuda_language)
 endmacro()
 
 option(SMX_CUDA_OPTIMIZE "Optimise CUDA programs; OFF where they are only compiled and linked, in a quarter of the time" ON)
-set(smx_cuda_unoptimized -Xcompiler=-O0 -Xcicc=-O0 -Xptxas=-O0)
+set(smx_cuda_unoptimized -Xcicc=-O0 -Xptxas=-O0)
+# smx_cuda_host_optimization(-O1): how the host code of this folder's CUDA programs is optimised. nvcc puts its own -O behind
+# every -Xcompiler=-O, so that one has to change.
+macro(smx_cuda_host_optimization level)
+  string(REGEX REPLACE "-O[0-3]" "${level}" CMAKE_CUDA_FLAGS_RELEASE "${CMAKE_CUDA_FLAGS_RELEASE}")
+endmacro()
 # What nvcc's own front end warns about, and what the host compiler does; -Wpedantic would find nvcc's generated code.
 set(smx_cuda_warnings -Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Wconversion,-Wshadow,-Werror)

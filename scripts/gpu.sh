@@ -5,7 +5,8 @@
 # benchmarks, with matplotlib for the page, with torch for its rivals.
 #
 # Usage: scripts/gpu.sh [OPTION]...
-#   --smoke          the essentials, in two minutes (default: everything, in under eight)
+#   --smoke          the essentials, in two minutes (default: all but --full's, in under eight)
+#   --full           the conformance suite in f64 too, for as long as it takes
 #   --out DIR        where everything that is found goes: index.html, results.json, logs (default: results/gpu)
 #   --build-dir DIR  the build folder, such as one that was carried over (default: build/gpu)
 #   --no-build       take the build folder as it is
@@ -23,7 +24,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-usage() { sed -n '3,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '3,24s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 wrong_use() {
   printf 'error: %s (see --help)\n' "$*" >&2
   exit 2
@@ -34,10 +35,11 @@ value_of() {  # OPTION COUNT VALUE
 
 command_line="scripts/gpu.sh$(printf ' %q' "$@")"
 [ "$#" -gt 0 ] || command_line=scripts/gpu.sh
-mode=default out=results/gpu build=build/gpu make=yes build_only=no only='' filter='' against='' peers=yes arch='' jobs=''
+mode=default full=no out=results/gpu build=build/gpu make=yes build_only=no only='' filter='' against='' peers=yes arch='' jobs=''
 while [ "$#" -gt 0 ]; do
   case "$1" in
     --smoke) mode=quick ;;
+    --full) full=yes ;;
     --out) value_of "$1" "$#" "${2-}"; out="$2"; shift ;;
     --build-dir) value_of "$1" "$#" "${2-}"; build="$2"; shift ;;
     --no-build) make=no ;;
@@ -57,6 +59,7 @@ while [ "$#" -gt 0 ]; do
   esac
   shift
 done
+[ "$mode" = default ] || [ "$full" = no ] || wrong_use "--smoke and --full exclude each other"
 [ "$make" = yes ] || [ "$build_only" = no ] || wrong_use "--no-build and --build-only exclude each other"
 [ -z "$against" ] || [ -r "$against" ] || wrong_use "option --against: $against: no such file"
 [ -z "$against" ] || against="$(realpath "$against")"
@@ -136,8 +139,9 @@ compile() {
     arch="${capability/./}"
     [ "${capability%%.*}" -lt 9 ] || arch="${arch}a"  # with the instructions of that generation alone
   fi
-  local cuda_tests=all
+  local cuda_tests=float
   [ "$mode" = default ] || cuda_tests=short
+  [ "$full" = no ] || cuda_tests=all
   if ! CUDACXX="$nvcc" cmake --preset release -S . -B "$build" -G Ninja -D SMX_WITH_CUDA=ON -D SMX_FETCH=OFF \
     -D SMX_BUILD_TESTS=ON -D SMX_TEST_PARTS=cuda -D SMX_BUILD_BENCH=ON -D SMX_BENCH_PARTS=cuda \
     -D SMX_BUILD_EXAMPLES=OFF -D SMX_EMULATE_CUDA=OFF -D SMX_CUDA_TESTS="$cuda_tests" -D "CMAKE_CUDA_ARCHITECTURES=$arch" >"$out/configure.log" 2>&1; then
@@ -153,8 +157,9 @@ compile() {
 
 # Tests are labelled cuda; smoke are those that --smoke runs.
 run_tests() {
-  local select=(-L '^cuda$') seconds=240 found
+  local select=(-L '^cuda$') seconds=180 found
   [ "$mode" = default ] || { select+=(-L '^smoke$'); seconds=60; }
+  [ "$full" = no ] || seconds=3600
   found="$(ctest --test-dir "$build" "${select[@]}" -N | sed -n 's/^Total Tests: //p')"
   [ "${found:-0}" -gt 0 ] || { echo "error: no test is labelled ${select[*]}" >&2; return 1; }
   timeout --foreground "$seconds" ctest --test-dir "$build" "${select[@]}" --output-on-failure --no-tests=error \
@@ -176,6 +181,19 @@ run_sanitizer() {
   "$python" tests/cuda/sanitize.py --sanitizer "$sanitizer" --build "$build" --out "$out" --seconds "$seconds"
 }
 
+# The tests wait for the host most of the time, so that both fit into the time of one.
+begin_sanitizer() {
+  run_sanitizer >"$out/sanitizer_stage.log" 2>&1 &
+  sanitizing=$!
+}
+end_sanitizer() {
+  local code=0
+  [ -n "$sanitizing" ] || begin_sanitizer
+  wait "$sanitizing" || code=$?
+  cat "$out/sanitizer_stage.log"
+  return "$code"
+}
+
 run_bench() {
   local options=(--bin "$build/bench/cuda" --out "$out" --mode "$mode" --command "$command_line")
   [ -z "$filter" ] || options+=(--filter "$filter")
@@ -195,10 +213,14 @@ if [ "$build_only" = no ]; then
     fi
   done
   [ -n "$python" ] || python=python3
+  sanitizing=''
+  case " ${stages[*]} " in
+    *" test sanitize "*) begin_sanitizer ;;
+  esac
   for name in "${stages[@]}"; do
     case "$name" in
       test) stage "$name" run_tests ;;
-      sanitize) stage "$name" run_sanitizer ;;
+      sanitize) stage "$name" end_sanitizer ;;
       bench) stage "$name" run_bench ;;
     esac
   done

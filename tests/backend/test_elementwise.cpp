@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // map, generate and copy: any rank, strides, broadcasts and element types.
+#include "../scalars.hpp"
 #include "arrays.hpp"
 
 namespace {
@@ -39,7 +40,7 @@ template <class T, int R> void check_map(order how, std::uint64_t seed, index_t 
 }
 
 TEMPLATE_TEST_CASE("map: ranks 1 to 5 with contiguous, padded, permuted, negative and zero strides", "",
-                   float, double) {
+                   TEST_SCALARS) {
   std::uint64_t seed = 10;
   for (order const how : {order::rows, order::padded, order::shuffled})
     for (int repeat = 0; repeat < 8; ++repeat) {
@@ -90,7 +91,7 @@ TEST_CASE("map: transposed operands of every size around the blocks of a transpo
     }
 }
 
-TEMPLATE_TEST_CASE("map in place: the output may be any of the inputs", "", float, double) {
+TEMPLATE_TEST_CASE("map in place: the output may be any of the inputs", "", TEST_SCALARS) {
   using T = TestType;
   for (order const how : {order::rows, order::padded, order::shuffled}) {
     array<T, 4> x({3, 2, 5, 41}, how, 20), y({3, 2, 5, 41}, how, 21);

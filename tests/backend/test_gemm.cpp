@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // C := alpha op(A) op(B) + beta C against a triple loop in double precision.
+#include "../scalars.hpp"
 #include "arrays.hpp"
 
 namespace {
@@ -72,7 +73,7 @@ template <class T> struct problem {
 
 constexpr op ops[] = {op::none, op::transpose};
 
-TEMPLATE_TEST_CASE("gemm: every transposition, alpha and beta, on small and odd sizes", "", float, double) {
+TEMPLATE_TEST_CASE("gemm: every transposition, alpha and beta, on small and odd sizes", "", TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 1;
   for (shape const& s : {shape{1, 1, 1}, shape{3, 5, 7}, shape{17, 1, 33}, shape{1, 19, 4}, shape{16, 48, 32},
@@ -83,7 +84,7 @@ TEMPLATE_TEST_CASE("gemm: every transposition, alpha and beta, on small and odd 
           problem<T>(s, ta, tb, T(alpha), T(beta), seed += 3).check(false);
 }
 
-TEMPLATE_TEST_CASE("gemm: sizes on both sides of the cuts for threads and registers", "", float, double) {
+TEMPLATE_TEST_CASE("gemm: sizes on both sides of the cuts for threads and registers", "", TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 100;
   for (shape const& s :
@@ -94,7 +95,7 @@ TEMPLATE_TEST_CASE("gemm: sizes on both sides of the cuts for threads and regist
       for (op const tb : ops) problem<T>(s, ta, tb, T(1), T(0.5), seed += 3).check(false);
 }
 
-TEMPLATE_TEST_CASE("gemm: leading axes, broadcast by extent 1", "", float, double) {
+TEMPLATE_TEST_CASE("gemm: leading axes, broadcast by extent 1", "", TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 200;
   for (extents<2> const& a : {extents<2>{2, 3}, extents<2>{1, 3}, extents<2>{2, 1}, extents<2>{1, 1}})
@@ -124,7 +125,7 @@ TEST_CASE("gemm: leading axes broadcast by stride 0, and operands that are slice
       [&](auto const& got) { CHECK(agree(got.values(), exact, bound)); });
 }
 
-TEMPLATE_TEST_CASE("gemm: beta = 0 does not read C", "", float, double) {
+TEMPLATE_TEST_CASE("gemm: beta = 0 does not read C", "", TEST_SCALARS) {
   using T = TestType;
   for (shape const& s : {shape{7, 9, 5}, shape{64, 64, 64}, shape{3, 2, 1}})
     for (op const ta : ops)
@@ -136,7 +137,7 @@ TEMPLATE_TEST_CASE("gemm: beta = 0 does not read C", "", float, double) {
         }
 }
 
-TEMPLATE_TEST_CASE("gemm: a NaN of A or B reaches its row or column and nothing else", "", float, double) {
+TEMPLATE_TEST_CASE("gemm: a NaN of A or B reaches its row or column and nothing else", "", TEST_SCALARS) {
   using T = TestType;
   problem<T> p({40, 50, 30}, op::none, op::none, T(1), T(0), 400);
   p.a({0, 0, 3, 7}) = std::numeric_limits<T>::quiet_NaN();
@@ -145,7 +146,7 @@ TEMPLATE_TEST_CASE("gemm: a NaN of A or B reaches its row or column and nothing 
   p.check(true);
 }
 
-TEMPLATE_TEST_CASE("gemm_select: a zero of op(A) keeps NaN and infinity of B away", "", float, double) {
+TEMPLATE_TEST_CASE("gemm_select: a zero of op(A) keeps NaN and infinity of B away", "", TEST_SCALARS) {
   using T = TestType;
   for (shape const& s :
        {shape{9, 13, 11}, shape{33, 20, 64}, shape{5, 300, 260}, shape{2, 2, 2, {2, 2}, {2, 2}, {1, 2}}})

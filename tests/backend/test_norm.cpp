@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layer and RMS norm: values from the definition in long double, gradients against central differences of it.
+#include "../scalars.hpp"
 #include "arrays.hpp"
 
 namespace {
@@ -52,7 +53,7 @@ template <class T> std::vector<wide> wide_values(T const& a) {
   return {v.begin(), v.end()};
 }
 
-TEMPLATE_TEST_CASE("norm: y, mean and scale, with and without bias, any strides", "", float, double) {
+TEMPLATE_TEST_CASE("norm: y, mean and scale, with and without bias, any strides", "", TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 1;
   for (norm_kind const kind : {norm_kind::layer, norm_kind::rms})
@@ -113,7 +114,7 @@ TEMPLATE_TEST_CASE("norm: y, mean and scale, with and without bias, any strides"
         }
 }
 
-TEMPLATE_TEST_CASE("norm: constant rows and zeros stay finite; NaN fills its row only", "", float, double) {
+TEMPLATE_TEST_CASE("norm: constant rows and zeros stay finite; NaN fills its row only", "", TEST_SCALARS) {
   using T = TestType;
   array<T, 4> x({1, 1, 4, 20}, order::rows, 50), one({1, 1, 1, 20}, order::rows, 51);
   one.fill(T(1));
@@ -137,8 +138,8 @@ TEMPLATE_TEST_CASE("norm: constant rows and zeros stay finite; NaN fills its row
         });
 }
 
-TEMPLATE_TEST_CASE("norm_backward: dx, dgain and dbias are the derivatives of sum(dy norm(x))", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("norm_backward: dx, dgain and dbias are the derivatives of sum(dy norm(x))", "",
+                   TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 100;
   for (norm_kind const kind : {norm_kind::layer, norm_kind::rms})

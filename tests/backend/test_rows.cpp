@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // reduce and softmax against sums in double precision written from their definitions.
+#include "../scalars.hpp"
 #include "arrays.hpp"
 
 namespace {
@@ -14,7 +15,7 @@ constexpr order orders[] = {order::rows, order::padded, order::shuffled};
 /// (2,3,rows,n) for n on both sides of a vector, of several vectors and of a task.
 constexpr index_t lengths[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 100, 257, 1000};
 
-TEMPLATE_TEST_CASE("reduce: sums with beta, any strides", "", float, double) {
+TEMPLATE_TEST_CASE("reduce: sums with beta, any strides", "", TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 1;
   for (index_t const n : lengths)
@@ -45,8 +46,8 @@ TEMPLATE_TEST_CASE("reduce: sums with beta, any strides", "", float, double) {
       }
 }
 
-TEMPLATE_TEST_CASE("reduce: maxima are exact; NaN wins, -inf and negative zeros are ordinary", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("reduce: maxima are exact; NaN wins, -inf and negative zeros are ordinary", "",
+                   TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 1000;
   numbers random(3);
@@ -81,8 +82,8 @@ TEMPLATE_TEST_CASE("reduce: maxima are exact; NaN wins, -inf and negative zeros 
     }
 }
 
-TEMPLATE_TEST_CASE("reduce down contiguous columns: the sums and maxima of the transposed array", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("reduce down contiguous columns: the sums and maxima of the transposed array", "",
+                   TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 1500;
   for (index_t const rows : {2, 5, 300})
@@ -210,7 +211,7 @@ void check_softmax(M const& mask, score_origin const& o, array<T, 4> const& x, o
       [&](auto const& got) { CHECK(agree(got.values(), exact.y, exact.y_bound)); });
 }
 
-TEMPLATE_TEST_CASE("softmax: full, causal with an origin, and a mask of everything", "", float, double) {
+TEMPLATE_TEST_CASE("softmax: full, causal with an origin, and a mask of everything", "", TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 2000;
   for (index_t const n : lengths)
@@ -228,7 +229,7 @@ TEMPLATE_TEST_CASE("softmax: full, causal with an origin, and a mask of everythi
     }
 }
 
-TEMPLATE_TEST_CASE("softmax: masked scores are never read", "", float, double) {
+TEMPLATE_TEST_CASE("softmax: masked scores are never read", "", TEST_SCALARS) {
   using T = TestType;
   for (T const poison : {std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::infinity()})
     for (index_t const n : {1, 5, 16, 37, 70}) {
@@ -241,7 +242,7 @@ TEMPLATE_TEST_CASE("softmax: masked scores are never read", "", float, double) {
 }
 
 TEMPLATE_TEST_CASE("softmax: -inf scores weigh nothing, a row of them is empty, NaN and +inf fill their row",
-                   "", float, double) {
+                   "", TEST_SCALARS) {
   using T = TestType;
   T const low = -std::numeric_limits<T>::infinity();
   for (index_t const n : {2, 9, 16, 40, 100}) {
@@ -259,7 +260,7 @@ TEMPLATE_TEST_CASE("softmax: -inf scores weigh nothing, a row of them is empty, 
   }
 }
 
-TEMPLATE_TEST_CASE("softmax: shifts cancel, also for scores far from 0", "", float, double) {
+TEMPLATE_TEST_CASE("softmax: shifts cancel, also for scores far from 0", "", TEST_SCALARS) {
   using T = TestType;
   for (T const shift : {T(0), T(1e4), T(-1e4), T(30000)}) {
     array<T, 4> x({1, 1, 3, 50}, order::rows, 3200);
@@ -269,7 +270,7 @@ TEMPLATE_TEST_CASE("softmax: shifts cancel, also for scores far from 0", "", flo
 }
 
 TEMPLATE_TEST_CASE("softmax_backward: y (dy - sum y dy), in place too; entries of weight 0 do not read dy",
-                   "", float, double) {
+                   "", TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 4000;
   for (index_t const n : lengths)

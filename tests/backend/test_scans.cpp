@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scans, triangular solves and table look-ups against recursions in double precision, with the error bound
 // carried along.
+#include "../scalars.hpp"
 #include "arrays.hpp"
 
 namespace {
@@ -10,7 +11,7 @@ using smx::op;
 
 constexpr order orders[] = {order::rows, order::padded, order::shuffled};
 
-TEMPLATE_TEST_CASE("cumulative_sum along the last axis, in place too", "", float, double) {
+TEMPLATE_TEST_CASE("cumulative_sum along the last axis, in place too", "", TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 1;
   for (index_t const n : {1, 2, 15, 16, 17, 100, 1000})
@@ -44,7 +45,7 @@ TEMPLATE_TEST_CASE("cumulative_sum along the last axis, in place too", "", float
 
 TEMPLATE_TEST_CASE(
     "decayed_scan along axis 2: y_t = exp(a_t) y_(t-1) + x_t, one decay for each channel or one for all", "",
-    float, double) {
+    TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 100;
   for (extents<4> const& e :
@@ -93,7 +94,7 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE("solve_unit_lower: op(A)^-1 X; the diagonal and the upper part of A are not read", "",
-                   float, double) {
+                   TEST_SCALARS) {
   using T = TestType;
   std::uint64_t seed = 200;
   for (op const t : {op::none, op::transpose})
@@ -140,7 +141,7 @@ TEMPLATE_TEST_CASE("solve_unit_lower: op(A)^-1 X; the diagonal and the upper par
       }
 }
 
-TEMPLATE_TEST_CASE("gather copies rows, scatter_add adds them in ascending order", "", float, double) {
+TEMPLATE_TEST_CASE("gather copies rows, scatter_add adds them in ascending order", "", TEST_SCALARS) {
   using T = TestType;
   numbers random(1);
   for (order const how : orders)

@@ -12,7 +12,7 @@ from .results import ReportError, parse_name
 
 MODES = {  # seconds of measuring in all, of which for torch; seconds of one row's samples; lengths
     "quick": {"budget": 30, "torch": 10, "row": 0.01, "lengths": {4096, 8192, 65536}},
-    "default": {"budget": 150, "torch": 40, "row": 0.03, "lengths": None},
+    "default": {"budget": 120, "torch": 30, "row": 0.03, "lengths": None},
 }
 FIRST_RATE, FIRST_BANDWIDTH = 15e12, 0.8e12  # flop/s and bytes/s of a row of which nothing is known
 SETUP = 0.04  # seconds to make a row's memory, graph and events

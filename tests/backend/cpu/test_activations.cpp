@@ -8,6 +8,7 @@
 #include <smx/backend/cpu/elementwise.hpp>
 
 #include "../../catch.hpp"
+#include "../../scalars.hpp"
 
 namespace {
 
@@ -48,7 +49,7 @@ wide cubic(wide x) { return std::sqrt(8 / pi) * (x + wide(0.044715L) * x * x * x
 // gelu: a sum of (a + k) 1, its quotient 1.5, the polynomial 1.5, exp 1.55 and four products, less what
 // rounding to nearest cancels.
 TEMPLATE_TEST_CASE("activations on vectors are good to four or five units in the last place",
-                   "[cpu][activations]", float, double) {
+                   "[cpu][activations]", TEST_SCALARS) {
   using T = TestType;
   double const far = sizeof(T) == 4 ? 80 : 700, tail = sizeof(T) == 4 ? 12.5 : 36;
   CHECK(worst<T>(smx::sigmoid{}, logistic, -far, far) <= 4);
@@ -84,7 +85,7 @@ TEMPLATE_TEST_CASE("activations on vectors are good to four or five units in the
 }
 
 TEMPLATE_TEST_CASE("derivatives on vectors are good to four or five units of their largest term",
-                   "[cpu][activations]", float, double) {
+                   "[cpu][activations]", TEST_SCALARS) {
   using T = TestType;
   double const tail = sizeof(T) == 4 ? 12.5 : 36;
   CHECK(worst<T>(
@@ -112,8 +113,8 @@ TEMPLATE_TEST_CASE("derivatives on vectors are good to four or five units of the
   }
 }
 
-TEMPLATE_TEST_CASE("activations on vectors end as the function objects do", "[cpu][activations]", float,
-                   double) {
+TEMPLATE_TEST_CASE("activations on vectors end as the function objects do", "[cpu][activations]",
+                   TEST_SCALARS) {
   using T = TestType;
   constexpr T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
   T const huge = std::numeric_limits<T>::max() / 4;
@@ -151,7 +152,7 @@ TEMPLATE_TEST_CASE("activations on vectors end as the function objects do", "[cp
   CHECK(value<T>(smx::cosine{}, T(0)) == test::Approx(1));
 }
 
-TEMPLATE_TEST_CASE("map gives an entry the same bits in every layout", "[cpu][activations]", float, double) {
+TEMPLATE_TEST_CASE("map gives an entry the same bits in every layout", "[cpu][activations]", TEST_SCALARS) {
   using T = TestType;
   for (smx::index_t const n : {1, 3, 16, 37}) {
     std::vector<T> x(static_cast<std::size_t>(3 * n)), a(x.size(), T(7)), b(x.size(), T(7));

@@ -10,6 +10,7 @@
 #include <smx/backend/cpu/attention_kernel.hpp>
 
 #include "../../catch.hpp"
+#include "../../scalars.hpp"
 #include "attention_oracle.hpp"
 
 namespace {
@@ -97,7 +98,7 @@ constexpr index_t dims[] = {1, 3, 8, 40, 64, 65, 128, 300};
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("attention_backward: the dense formulas", "[cpu][attention]", float, double) {
+TEMPLATE_TEST_CASE("attention_backward: the dense formulas", "[cpu][attention]", TEST_SCALARS) {
   using T = TestType;
   std::mt19937 gen(1);
   double worst[3] = {};
@@ -169,7 +170,7 @@ TEST_CASE("attention_forward and attention_backward agree with central differenc
   check(test::random_mask(gen, lq, lk));
 }
 
-TEMPLATE_TEST_CASE("attention_backward: heads of a group add up", "[cpu][attention]", float, double) {
+TEMPLATE_TEST_CASE("attention_backward: heads of a group add up", "[cpu][attention]", TEST_SCALARS) {
   using T = TestType;
   std::mt19937 gen(3);
   index_t const lq = 130, lk = 150, dk = 24, dv = 17, heads = 3;
@@ -206,7 +207,7 @@ TEMPLATE_TEST_CASE("attention_backward: heads of a group add up", "[cpu][attenti
   CHECK(off <= 12 * 3 * size * test::unit_roundoff<T>);
 }
 
-TEMPLATE_TEST_CASE("attention_backward: blocks of keys one by one", "[cpu][attention]", float, double) {
+TEMPLATE_TEST_CASE("attention_backward: blocks of keys one by one", "[cpu][attention]", TEST_SCALARS) {
   using T = TestType;
   std::mt19937 gen(4);
   index_t const l = 333, d = 20, blocks = kernels::attention_key_blocks<T>(l);
@@ -237,7 +238,7 @@ TEMPLATE_TEST_CASE("attention_backward: blocks of keys one by one", "[cpu][atten
 }
 
 TEMPLATE_TEST_CASE("attention_backward: NaN goes where the formulas take it, nowhere else",
-                   "[cpu][attention]", float, double) {
+                   "[cpu][attention]", TEST_SCALARS) {
   using T = TestType;
   T const nan = std::numeric_limits<T>::quiet_NaN();
   std::mt19937 gen(5);
@@ -304,8 +305,8 @@ TEMPLATE_TEST_CASE("attention_backward: NaN goes where the formulas take it, now
   }
 }
 
-TEMPLATE_TEST_CASE("attention_backward: rows without keys and extreme scores", "[cpu][attention]", float,
-                   double) {
+TEMPLATE_TEST_CASE("attention_backward: rows without keys and extreme scores", "[cpu][attention]",
+                   TEST_SCALARS) {
   using T = TestType;
   T const nan = std::numeric_limits<T>::quiet_NaN();
   std::mt19937 gen(6);

@@ -6,6 +6,7 @@
 
 #include <smx/backend/cpu/attention_kernel.hpp>
 #include "../../catch.hpp"
+#include "../../scalars.hpp"
 #include "attention_oracle.hpp"
 
 namespace {
@@ -52,7 +53,7 @@ constexpr index_t dims[] = {1, 3, 8, 40, 64, 65, 128, 300};
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("attention_forward: the dense formula", "[attention]", float, double) {
+TEMPLATE_TEST_CASE("attention_forward: the dense formula", "[attention]", TEST_SCALARS) {
   using T = TestType;
   std::mt19937 gen(1);
   double worst_o = 0, worst_lse = 0;
@@ -85,7 +86,7 @@ TEMPLATE_TEST_CASE("attention_forward: the dense formula", "[attention]", float,
   CHECK(worst_o > 1e-4);  // the bound means something
 }
 
-TEMPLATE_TEST_CASE("attention_forward: panels one by one give the same bits", "[attention]", float, double) {
+TEMPLATE_TEST_CASE("attention_forward: panels one by one give the same bits", "[attention]", TEST_SCALARS) {
   using T = TestType;
   std::mt19937 gen(2);
   for (index_t l : {1, 49, 161, 333}) {
@@ -99,7 +100,7 @@ TEMPLATE_TEST_CASE("attention_forward: panels one by one give the same bits", "[
 }
 
 TEMPLATE_TEST_CASE("attention_forward: a causal prefix does not depend on what follows, bit for bit",
-                   "[attention]", float, double) {
+                   "[attention]", TEST_SCALARS) {
   using T = TestType;
   std::mt19937 gen(3);
   index_t const l = 333, d = 24;
@@ -119,7 +120,7 @@ TEMPLATE_TEST_CASE("attention_forward: a causal prefix does not depend on what f
 }
 
 TEMPLATE_TEST_CASE("attention_forward: NaN and infinity reach the rows that see them, no others",
-                   "[attention]", float, double) {
+                   "[attention]", TEST_SCALARS) {
   using T = TestType;
   T const nan = std::numeric_limits<T>::quiet_NaN(), inf = std::numeric_limits<T>::infinity();
   std::mt19937 gen(4);
@@ -162,7 +163,7 @@ TEMPLATE_TEST_CASE("attention_forward: NaN and infinity reach the rows that see 
   }
 }
 
-TEMPLATE_TEST_CASE("attention_forward: rows without keys", "[attention]", float, double) {
+TEMPLATE_TEST_CASE("attention_forward: rows without keys", "[attention]", TEST_SCALARS) {
   using T = TestType;
   std::mt19937 gen(5);
   index_t const l = 60;
@@ -181,7 +182,7 @@ TEMPLATE_TEST_CASE("attention_forward: rows without keys", "[attention]", float,
   check(forward(q, k, v, 1, full_mask{}), l);
 }
 
-TEMPLATE_TEST_CASE("attention_forward: extreme scores", "[attention]", float, double) {
+TEMPLATE_TEST_CASE("attention_forward: extreme scores", "[attention]", TEST_SCALARS) {
   using T = TestType;
   T const inf = std::numeric_limits<T>::infinity(), large = T(1e30);
   index_t const l = 101;

@@ -9,6 +9,7 @@
 #include <smx/backend/cpu/attention_step_kernel.hpp>
 
 #include "../../catch.hpp"
+#include "../../scalars.hpp"
 #include "attention_oracle.hpp"
 
 namespace {
@@ -49,7 +50,7 @@ template <class T> matrix<T> row_of(matrix<T> const& m, index_t i) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("attention_step: the dense formula", "[cpu][attention]", float, double) {
+TEMPLATE_TEST_CASE("attention_step: the dense formula", "[cpu][attention]", TEST_SCALARS) {
   using T = TestType;
   std::mt19937 gen(1);
   int turn = 0;
@@ -81,8 +82,8 @@ TEMPLATE_TEST_CASE("attention_step: the dense formula", "[cpu][attention]", floa
     }
 }
 
-TEMPLATE_TEST_CASE("attention_step: NaN reaches the heads that see it, no others", "[cpu][attention]", float,
-                   double) {
+TEMPLATE_TEST_CASE("attention_step: NaN reaches the heads that see it, no others", "[cpu][attention]",
+                   TEST_SCALARS) {
   using T = TestType;
   T const nan = std::numeric_limits<T>::quiet_NaN();
   std::mt19937 gen(2);
@@ -112,7 +113,7 @@ TEMPLATE_TEST_CASE("attention_step: NaN reaches the heads that see it, no others
   }
 }
 
-TEMPLATE_TEST_CASE("attention_step: extreme scores", "[cpu][attention]", float, double) {
+TEMPLATE_TEST_CASE("attention_step: extreme scores", "[cpu][attention]", TEST_SCALARS) {
   using T = TestType;
   T const inf = std::numeric_limits<T>::infinity();
   index_t const t = 40;

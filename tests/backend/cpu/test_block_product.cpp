@@ -9,6 +9,7 @@
 #include <smx/backend/cpu/block_product.hpp>
 
 #include "../../catch.hpp"
+#include "../../scalars.hpp"
 
 namespace {
 
@@ -116,7 +117,7 @@ constexpr op both[] = {op::none, op::transpose};
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("block product: every transposition, size and scale", "[cpu][product]", float, double) {
+TEMPLATE_TEST_CASE("block product: every transposition, size and scale", "[cpu][product]", TEST_SCALARS) {
   for (op ta : both)
     for (op tb : both)
       for (index_t m : {1, 2, 7, 17, 33, 100})
@@ -130,7 +131,7 @@ TEMPLATE_TEST_CASE("block product: every transposition, size and scale", "[cpu][
           }
 }
 
-TEMPLATE_TEST_CASE("block product: long sums", "[cpu][product]", float, double) {
+TEMPLATE_TEST_CASE("block product: long sums", "[cpu][product]", TEST_SCALARS) {
   for (op ta : both)
     for (op tb : both)
       for (index_t k : {256, 257, 600})
@@ -141,8 +142,8 @@ TEMPLATE_TEST_CASE("block product: long sums", "[cpu][product]", float, double) 
         }
 }
 
-TEMPLATE_TEST_CASE("block product: splitting rows or columns changes no bit", "[cpu][product]", float,
-                   double) {
+TEMPLATE_TEST_CASE("block product: splitting rows or columns changes no bit", "[cpu][product]",
+                   TEST_SCALARS) {
   using T = TestType;
   constexpr index_t m = 33, n = 70, k = 300;
   for (op ta : both)
@@ -162,7 +163,7 @@ TEMPLATE_TEST_CASE("block product: splitting rows or columns changes no bit", "[
     }
 }
 
-TEMPLATE_TEST_CASE("block product: select hides what a zero of A meets", "[cpu][product]", float, double) {
+TEMPLATE_TEST_CASE("block product: select hides what a zero of A meets", "[cpu][product]", TEST_SCALARS) {
   using T = TestType;
   for (op ta : both)
     for (op tb : both)

@@ -3,6 +3,7 @@
 
 #include <smx/backend/cpu/convolution/backward.hpp>
 
+#include "../../scalars.hpp"
 #include "convolution_case.hpp"
 
 using namespace test;
@@ -116,7 +117,7 @@ template <class T> void check_backward(index_t length, index_t channels, index_t
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("convolution gradients: equal the direct sums at every length", "", float, double) {
+TEMPLATE_TEST_CASE("convolution gradients: equal the direct sums at every length", "", TEST_SCALARS) {
   int turn = 0;
   for (index_t length : {1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 33, 64, 65, 100, 127, 128, 160})
     for (index_t channels : {1, 3, 16, 17, 37, 48})
@@ -128,14 +129,14 @@ TEMPLATE_TEST_CASE("convolution gradients: equal the direct sums at every length
       }
 }
 
-TEMPLATE_TEST_CASE("convolution gradients: long", "", float, double) {
+TEMPLATE_TEST_CASE("convolution gradients: long", "", TEST_SCALARS) {
   check_backward<TestType>(500, 17, 2, {reach::bidirectional, order::time_major, true, true});
   check_backward<TestType>(1000, 3, 1, {reach::circular, order::channel_major});
   check_backward<TestType>(1500, 3, 1, {reach::causal, order::time_major, true, true, true});
 }
 
-TEMPLATE_TEST_CASE("convolution gradients: any may be absent, without changing the others", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("convolution gradients: any may be absent, without changing the others", "",
+                   TEST_SCALARS) {
   using T = TestType;
   convolution_case<T> c(70, 21, 2, {reach::bidirectional, order::time_major, true, true});
   prepared<T> const p(c);
@@ -180,7 +181,7 @@ TEMPLATE_TEST_CASE("convolution gradients: any may be absent, without changing t
   }
 }
 
-TEMPLATE_TEST_CASE("convolution gradients: the same bits however the tiles are divided", "", float, double) {
+TEMPLATE_TEST_CASE("convolution gradients: the same bits however the tiles are divided", "", TEST_SCALARS) {
   using T = TestType;
   index_t const channels = 6 * cpu::lanes<T> + 1;
   convolution_case<T> c(100, channels, 2, {reach::bidirectional, order::time_major, true, true});

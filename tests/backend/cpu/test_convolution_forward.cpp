@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <utility>
 
+#include "../../scalars.hpp"
 #include "convolution_case.hpp"
 
 using namespace test;
@@ -68,7 +69,7 @@ TEST_CASE("transform: points and tables") {
   CHECK_THROWS_AS(cpu::make_transform_plan(-3), smx::precondition_error);
 }
 
-TEMPLATE_TEST_CASE("convolution: equals the direct sum at every length", "", float, double) {
+TEMPLATE_TEST_CASE("convolution: equals the direct sum at every length", "", TEST_SCALARS) {
   int turn = 0;
   for (index_t length :
        {1, 2, 3, 5, 7, 8, 15, 16, 17, 24, 31, 33, 40, 64, 65, 80, 100, 127, 128, 160, 250, 500})
@@ -82,7 +83,7 @@ TEMPLATE_TEST_CASE("convolution: equals the direct sum at every length", "", flo
       }
 }
 
-TEMPLATE_TEST_CASE("convolution: all options", "", float, double) {
+TEMPLATE_TEST_CASE("convolution: all options", "", TEST_SCALARS) {
   for (int bits = 0; bits < 72; ++bits)
     check_forward<TestType>(45, 37,
                             {static_cast<reach>(bits % 3), static_cast<order>(bits / 3 % 3),
@@ -92,15 +93,15 @@ TEMPLATE_TEST_CASE("convolution: all options", "", float, double) {
       check_forward<TestType>(45, 18, {kind, order::time_major, true, false, false, taps});
 }
 
-TEMPLATE_TEST_CASE("convolution: long", "", float, double) {
+TEMPLATE_TEST_CASE("convolution: long", "", TEST_SCALARS) {
   check_forward<TestType>(1000, 17, {reach::bidirectional, order::time_major, true, true});
   check_forward<TestType>(1500, 3, {reach::circular, order::channel_major});
   check_forward<TestType>(10007, 3, {reach::bidirectional, order::channel_major, true, true}, 40);
   check_forward<TestType>(32768, 2, {reach::causal, order::time_major, true}, 20);
 }
 
-TEMPLATE_TEST_CASE("convolution: large outputs are written past the caches where they may", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("convolution: large outputs are written past the caches where they may", "",
+                   TEST_SCALARS) {
   using T = TestType;
   for (bool channel_major : {false, true})
     for (index_t offset : {0, 1}) {  // from a vector boundary, and not
@@ -125,8 +126,8 @@ TEMPLATE_TEST_CASE("convolution: large outputs are written past the caches where
     }
 }
 
-TEMPLATE_TEST_CASE("convolution: in place, and the same bits however the tiles are divided", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("convolution: in place, and the same bits however the tiles are divided", "",
+                   TEST_SCALARS) {
   for (order layout : {order::time_major, order::channel_major}) {
     convolution_case<TestType> c(100, 6 * cpu::lanes<TestType> + 1, 2,
                                  {reach::bidirectional, layout, true, true});
@@ -151,7 +152,7 @@ TEMPLATE_TEST_CASE("convolution: in place, and the same bits however the tiles a
   }
 }
 
-TEMPLATE_TEST_CASE("convolution: a NaN stays in its channel", "", float, double) {
+TEMPLATE_TEST_CASE("convolution: a NaN stays in its channel", "", TEST_SCALARS) {
   for (order layout : {order::time_major, order::channel_major}) {
     convolution_case<TestType> c(77, 37, 1, {reach::causal, layout});
     prepared<TestType> const p(c);
@@ -167,7 +168,7 @@ TEMPLATE_TEST_CASE("convolution: a NaN stays in its channel", "", float, double)
   }
 }
 
-TEMPLATE_TEST_CASE("convolution: the future leaves no more than the bound in the past", "", float, double) {
+TEMPLATE_TEST_CASE("convolution: the future leaves no more than the bound in the past", "", TEST_SCALARS) {
   convolution_case<TestType> c(300, 5, 1, {reach::causal, order::time_major});
   prepared<TestType> const p(c);
   for (index_t i = 150; i < 300; ++i)

@@ -4,6 +4,7 @@
 #include <smx/backend/cpu/convolution/exact.hpp>
 #include <smx/backend/cpu/convolution/step.hpp>
 
+#include "../../scalars.hpp"
 #include "convolution_case.hpp"
 
 using namespace test;
@@ -119,7 +120,7 @@ TEST_CASE("online plan: levels reach over the taps or the capacity, and no furth
   CHECK_THROWS_WITH(cpu::make_online_plan(1, 0), contains("taps"));
 }
 
-TEMPLATE_TEST_CASE("exact convolution: equals the direct sum", "", float, double) {
+TEMPLATE_TEST_CASE("exact convolution: equals the direct sum", "", TEST_SCALARS) {
   int turn = 0;
   for (index_t length : {1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 250, 500})
     for (index_t channels : {1, 3, 16, 17, 37, 48}) {
@@ -135,7 +136,7 @@ TEMPLATE_TEST_CASE("exact convolution: equals the direct sum", "", float, double
   check_exact<TestType>(32768, 1, {reach::causal, order::time_major, true}, 20);
 }
 
-TEMPLATE_TEST_CASE("exact convolution: the future changes no bit of the past", "", float, double) {
+TEMPLATE_TEST_CASE("exact convolution: the future changes no bit of the past", "", TEST_SCALARS) {
   using T = TestType;
   for (index_t taps : {300, 40}) {
     convolution_case<T> c(300, 18, 1, {reach::causal, order::time_major, true, true, false, taps});
@@ -156,7 +157,7 @@ TEMPLATE_TEST_CASE("exact convolution: the future changes no bit of the past", "
   }
 }
 
-TEMPLATE_TEST_CASE("exact convolution: every allowed past position changes the output", "", float, double) {
+TEMPLATE_TEST_CASE("exact convolution: every allowed past position changes the output", "", TEST_SCALARS) {
   using T = TestType;
   convolution_case<T> c(200, 1, 1, {reach::causal, order::time_major});
   online<T> const p(c, 200);
@@ -175,7 +176,7 @@ TEMPLATE_TEST_CASE("exact convolution: every allowed past position changes the o
   }
 }
 
-TEMPLATE_TEST_CASE("convolution steps: equal the direct sum", "", float, double) {
+TEMPLATE_TEST_CASE("convolution steps: equal the direct sum", "", TEST_SCALARS) {
   int turn = 0;
   for (index_t length : {1, 2, 5, 31, 32, 33, 64, 65, 100, 129, 300})
     for (index_t channels : {1, 3, 16, 17, 37})
@@ -191,7 +192,7 @@ TEMPLATE_TEST_CASE("convolution steps: equal the direct sum", "", float, double)
   check_steps<TestType>(300, 1500, 3, {reach::causal, order::time_major, true, false, false, 90}, 200);
 }
 
-TEMPLATE_TEST_CASE("convolution steps: the same bits as the exact evaluation", "", float, double) {
+TEMPLATE_TEST_CASE("convolution steps: the same bits as the exact evaluation", "", TEST_SCALARS) {
   for (index_t taps : {200, 40}) {
     convolution_case<TestType> c(200, 19, 2, {reach::causal, order::time_major, true, true, false, taps});
     online<TestType> const p(c, 200);

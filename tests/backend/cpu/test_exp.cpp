@@ -6,6 +6,7 @@
 #include <smx/backend/cpu/exp.hpp>
 
 #include "../../catch.hpp"
+#include "../../scalars.hpp"
 
 namespace {
 
@@ -46,7 +47,7 @@ TEST_CASE("exp and exp2 are good to about one unit in the last place", "[cpu][ex
   CHECK(worst_ulp<double>(exp2_of, exp2_exact, -1021.4, 1023.99, 400000) <= limit);
 }
 
-TEMPLATE_TEST_CASE("exp and exp2 at the ends of the range", "[cpu][exp]", float, double) {
+TEMPLATE_TEST_CASE("exp and exp2 at the ends of the range", "[cpu][exp]", TEST_SCALARS) {
   using T = TestType;
   constexpr T inf = std::numeric_limits<T>::infinity(), largest = std::numeric_limits<T>::max();
   bool const single = sizeof(T) == 4;

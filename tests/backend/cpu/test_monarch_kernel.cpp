@@ -10,6 +10,7 @@
 #include <smx/backend/cpu/monarch_channels_kernel.hpp>
 
 #include "../../catch.hpp"
+#include "../../scalars.hpp"
 
 namespace {
 
@@ -245,15 +246,15 @@ std::vector<monarch_sizes> all_sizes() {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("monarch along rows: forward and backward follow the formula", "[cpu][monarch]", float,
-                   double) {
+TEMPLATE_TEST_CASE("monarch along rows: forward and backward follow the formula", "[cpu][monarch]",
+                   TEST_SCALARS) {
   for (auto const& z : all_sizes())
     for (index_t d : {1, 7, 53}) check_rows<TestType>(z, d);
   check_rows<TestType>(square(9, 81), 300);
 }
 
-TEMPLATE_TEST_CASE("monarch along channels: forward and backward follow the formula", "[cpu][monarch]", float,
-                   double) {
+TEMPLATE_TEST_CASE("monarch along channels: forward and backward follow the formula", "[cpu][monarch]",
+                   TEST_SCALARS) {
   for (auto const& z : all_sizes())
     for (index_t tokens : {1, 7, 53}) check_channels<TestType>(z, tokens);
   check_channels<TestType>(square(9, 81), 300);

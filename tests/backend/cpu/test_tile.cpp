@@ -9,6 +9,7 @@
 #include <smx/backend/cpu/transpose.hpp>
 
 #include "../../catch.hpp"
+#include "../../scalars.hpp"
 
 namespace {
 
@@ -91,7 +92,7 @@ template <class T> void check_transpose(index_t rows, index_t cols) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("register tiles cover a product exactly once", "[cpu][tile]", float, double) {
+TEMPLATE_TEST_CASE("register tiles cover a product exactly once", "[cpu][tile]", TEST_SCALARS) {
   for (index_t m : {1, 2, 3, 7, 8, 17, 33})
     for (index_t n : {1, 2, 7, 17, 33, 48, 63, 100})
       for (index_t k : {0, 1, 7, 33}) {
@@ -100,7 +101,7 @@ TEMPLATE_TEST_CASE("register tiles cover a product exactly once", "[cpu][tile]",
       }
 }
 
-TEMPLATE_TEST_CASE("select leaves out terms whose entry of A is zero", "[cpu][tile]", float, double) {
+TEMPLATE_TEST_CASE("select leaves out terms whose entry of A is zero", "[cpu][tile]", TEST_SCALARS) {
   using T = TestType;
   constexpr index_t m = 11, n = 37, k = 5;
   auto a = numbers<T>(m * k, 1), b = numbers<T>(k * n, 2);
@@ -123,7 +124,7 @@ TEMPLATE_TEST_CASE("select leaves out terms whose entry of A is zero", "[cpu][ti
   CHECK(worst <= 20 * static_cast<double>(std::numeric_limits<T>::epsilon()));
 }
 
-TEMPLATE_TEST_CASE("a NaN passes through a product of finite numbers", "[cpu][tile]", float, double) {
+TEMPLATE_TEST_CASE("a NaN passes through a product of finite numbers", "[cpu][tile]", TEST_SCALARS) {
   using T = TestType;
   std::vector<T> const a{T(0)}, b{std::numeric_limits<T>::quiet_NaN()};
   T c = 0;
@@ -135,7 +136,7 @@ TEMPLATE_TEST_CASE("a NaN passes through a product of finite numbers", "[cpu][ti
   CHECK(std::isnan(c));
 }
 
-TEMPLATE_TEST_CASE("an entry has the same bits in whatever tile it falls", "[cpu][tile]", float, double) {
+TEMPLATE_TEST_CASE("an entry has the same bits in whatever tile it falls", "[cpu][tile]", TEST_SCALARS) {
   using T = TestType;
   constexpr index_t m = 33, n = 100, k = 65;
   auto const a = numbers<T>(m * k, 1), b = numbers<T>(k * n, 2);
@@ -153,7 +154,7 @@ TEMPLATE_TEST_CASE("an entry has the same bits in whatever tile it falls", "[cpu
   CHECK(whole == pieces);
 }
 
-TEMPLATE_TEST_CASE("stores past the cache arrive", "[cpu][tile]", float, double) {
+TEMPLATE_TEST_CASE("stores past the cache arrive", "[cpu][tile]", TEST_SCALARS) {
   using T = TestType;
   constexpr index_t n = kernels::panel_columns<T>;
   alignas(64) T c[12 * n];
@@ -166,7 +167,7 @@ TEMPLATE_TEST_CASE("stores past the cache arrive", "[cpu][tile]", float, double)
   CHECK(std::equal(b.begin(), b.end(), c));
 }
 
-TEMPLATE_TEST_CASE("transposition through registers", "[cpu][transpose]", float, double) {
+TEMPLATE_TEST_CASE("transposition through registers", "[cpu][transpose]", TEST_SCALARS) {
   for (index_t rows : {1, 2, 7, 16, 17, 33, 64})
     for (index_t cols : {1, 2, 8, 17, 33, 100}) check_transpose<TestType>(rows, cols);
 }
