@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The attention kernels against an oracle in double: shapes around the edges of tiles, shared key
+/// heads, layouts, operands of 8, 11 and 24 bits, numbers that are not finite.
+#include "tests/cuda/kernels/attention_case.cuh"
+
+namespace {
+
+using namespace test::attention_kernel;
+
+constexpr cuda_operands all_operands[] = {cuda_operands::f32, cuda_operands::bf16, cuda_operands::f16};
+
+void shapes(test::reporter& report) {
+  full_mask const all;
+  causal_mask const past;
+  problem const list[] = {
+      {1, 1, 1, 2, 1, 8, 8},       {2, 2, 1, 31, 2, 8, 8, 4},   {1, 2, 2, 64, 64, 64, 64},
+      {1, 1, 1, 65, 129, 20, 33},  {1, 4, 2, 65, 65, 33, 8},    {1, 1, 1, 129, 257, 64, 64},
+      {1, 1, 1, 257, 64, 8, 8, 4}, {1, 1, 1, 65, 129, 96, 128}, {1, 1, 1, 130, 65, 128, 20},
+      {1, 1, 1, 65, 65, 256, 256}, {1, 1, 1, 70, 129, 130, 8},  {1, 3, 1, 2, 31, 1, 1},
+      {1, 1, 1, 66, 600, 16, 16},
+  };
+  for (cuda_operands const how : all_operands)
+    for (problem p : list) {
+      report(p.words("full", how), attends(p, all, how));
+      report(p.words("causal", how), attends(p, past, how));
+    }
+  report(list[3].words("full", cuda_operands::tf32), attends(list[3], all, cuda_operands::tf32));
+}
+
+void layouts(test::reporter& report) {
+  for (layout const how : {layout::offset, layout::gaps, layout::length_major})
+    for (cuda_operands const operands : {cuda_operands::f32, cuda_operands::bf16})
+      for (problem p : {problem{2, 4, 2, 33, 70, 20, 12}, problem{2, 2, 1, 5, 9, 7, 3}}) {
+        p.how = how;
+        report(p.words("causal", operands), attends(p, causal_mask{}, operands));
+      }
+}
+
+void odd_numbers(test::reporter& report) {
+  for (cuda_operands const how : all_operands)
+    for (problem const p : {problem{1, 2, 1, 70, 150, 16, 16}, problem{1, 1, 1, 65, 70, 128, 100}}) {
+      report(p.words("full, keys of -inf", how), attends(p, full_mask{}, how, odd::infinite_keys));
+      report(p.words("causal, keys of -inf", how), attends(p, causal_mask{}, how, odd::infinite_keys));
+      report(p.words("full, infinite values", how), attends(p, full_mask{}, how, odd::infinite_values));
+      report(p.words("causal, infinite values", how), attends(p, causal_mask{}, how, odd::infinite_values));
+    }
+}
+
+test::suite const s1{"attention_kernel_shapes", shapes};
+test::suite const s2{"attention_kernel_layouts", layouts};
+test::suite const s4{"attention_kernel_odd_numbers", odd_numbers};
+
+}  // namespace
