@@ -1,8 +1,8 @@
 # smx_test(NAME SOURCES ... [LINK ...] [ISA ...] [PRECOMPILE header...] [TIMEOUT seconds]): a Catch2 executable test_NAME,
 # the ctest NAME. Headers that all of many sources include are worth precompiling: Catch2 and Eigen take seconds.
 #
-# Each ISA (avx2, avx512) adds an executable test_NAME_ISA and a ctest NAME.ISA from the same sources, where the
-# compiler knows the flags. At run time it is skipped, with the reason, on a CPU that lacks them.
+# Each ISA is an executable of the same sources: build (what it is without ISA) with the flags of the build; avx2 and avx512 as
+# test_NAME_ISA with the ctest NAME.ISA, where the compiler knows the flags, skipped with the reason on a CPU that lacks them.
 include(CheckCXXCompilerFlag)
 
 set(smx_isa_flags_avx2 -mavx2 -mfma)
@@ -31,18 +31,25 @@ function(smx_test name)
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 600)
   endif()
-  smx_test_executable(test_${name} SOURCES ${A_SOURCES} LINK ${A_LINK} PRECOMPILE ${A_PRECOMPILE})
-  add_test(NAME ${SMX_TEST_PREFIX}${name} COMMAND test_${name})
-  set_tests_properties(${SMX_TEST_PREFIX}${name} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS unit)
+  if(NOT A_ISA)
+    set(A_ISA build)
+  endif()
   foreach(isa IN LISTS A_ISA)
-    if(SMX_COMPILER_HAS_${isa})
-      smx_test_executable(test_${name}_${isa} SOURCES ${A_SOURCES} LINK ${A_LINK} PRECOMPILE ${A_PRECOMPILE})
-      target_compile_options(test_${name}_${isa} PRIVATE ${smx_isa_flags_${isa}})
+    if(isa STREQUAL "build")
+      set(target test_${name})
+      set(test ${SMX_TEST_PREFIX}${name})
+      set(command ${target})
+    elseif(SMX_COMPILER_HAS_${isa})
+      set(target test_${name}_${isa})
       set(test ${SMX_TEST_PREFIX}${name}.${isa})
-      add_test(NAME ${test}
-               COMMAND run_if_cpu_has ${smx_isa_features_${isa}} $<TARGET_FILE:test_${name}_${isa}>)
-      set_tests_properties(${test} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "unit;isa" SKIP_RETURN_CODE 77)
+      set(command run_if_cpu_has ${smx_isa_features_${isa}} $<TARGET_FILE:${target}>)
+    else()
+      continue()
     endif()
+    smx_test_executable(${target} SOURCES ${A_SOURCES} LINK ${A_LINK} PRECOMPILE ${A_PRECOMPILE})
+    target_compile_options(${target} PRIVATE ${smx_isa_flags_${isa}})
+    add_test(NAME ${test} COMMAND ${command})
+    set_tests_properties(${test} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS unit SKIP_RETURN_CODE 77)
   endforeach()
 endfunction()
 

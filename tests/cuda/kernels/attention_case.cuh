@@ -160,4 +160,11 @@ inline tensor<index_t, 1> pinned(std::vector<index_t> const& numbers) {
   return t;
 }
 
+template <class M> void masked(reporter& report, char const* name, problem const& p, M const& mask) {
+  for (cuda_operands const how : {cuda_operands::f32, cuda_operands::bf16}) {
+    report(p.words(name, how), attends(p, mask, how));
+    report(p.words(name, how) + ", NaN where rows do not look", attends(p, mask, how, odd::hidden));
+  }
+}
+
 }  // namespace test::attention_kernel
