@@ -22,12 +22,18 @@ HELP
 }
 
 presets=()
+add_preset() {  # once: two builds would share a folder
+  case " ${presets[*]-} " in
+    *" $1 "*) ;;
+    *) presets+=("$1") ;;
+  esac
+}
 quick=no install=yes jobs="$(smx_jobs)"
 while [ $# -gt 0 ]; do
   case "$1" in
     --quick) quick=yes ;;
-    --preset) smx_require_value "$1" $#; presets+=("$2"); shift ;;
-    --preset=*) presets+=("${1#*=}") ;;
+    --preset) smx_require_value "$1" $#; add_preset "$2"; shift ;;
+    --preset=*) add_preset "${1#*=}" ;;
     --jobs) smx_require_value "$1" $#; jobs="$2"; shift ;;
     --jobs=*) jobs="${1#*=}" ;;
     --no-install) install=no ;;
@@ -97,25 +103,34 @@ cd "$smx_root"
 all_tests=build/all  # a folder that names the others, so that one ctest run covers them
 mkdir -p "$all_tests"
 : >"$all_tests/CTestTestfile.cmake"
-for preset in "${presets[@]}"; do
-  prefix=""
-  [ ${#presets[@]} -eq 1 ] || [ "$preset" = release ] || prefix="$preset."
-  smx_say "$preset: configure and build"
-  begin=$SECONDS
-  generator=()
-  [ -e "build/$preset/CMakeCache.txt" ] || ! command -v ninja >/dev/null 2>&1 || generator=(-G Ninja)
-  launcher=()
+configure() {  # PRESET
+  local prefix="" generator=() launcher=() options=() light=()
+  [ ${#presets[@]} -eq 1 ] || [ "$1" = release ] || prefix="$1."
+  [ -e "build/$1/CMakeCache.txt" ] || ! command -v ninja >/dev/null 2>&1 || generator=(-G Ninja)
   ! command -v ccache >/dev/null 2>&1 || launcher=(-D CMAKE_CXX_COMPILER_LAUNCHER=ccache)
-  read -r -a options <<<"$(options_for "$preset")"
+  read -r -a options <<<"$(options_for "$1")"
   # clang is here for its diagnostics and its code, not for speed: -O1 halves its build
-  light=()
-  [ "$preset" != clang ] || [ ${#presets[@]} -eq 1 ] || light=(-D "CMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
-  mkdir -p "build/$preset"
-  if ! cmake --preset "$preset" ${generator[@]+"${generator[@]}"} ${launcher[@]+"${launcher[@]}"} ${light[@]+"${light[@]}"} \
-    "${options[@]}" -D "SMX_TEST_PREFIX=$prefix" >"build/$preset/configure.log" 2>&1; then
-    cat "build/$preset/configure.log" >&2
-    smx_fail "configuring preset $preset failed"
-  fi
+  [ "$1" != clang ] || [ ${#presets[@]} -eq 1 ] || light=(-D "CMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
+  mkdir -p "build/$1"
+  cmake --preset "$1" ${generator[@]+"${generator[@]}"} ${launcher[@]+"${launcher[@]}"} ${light[@]+"${light[@]}"} \
+    "${options[@]}" -D "SMX_TEST_PREFIX=$prefix" >"build/$1/configure.log" 2>&1
+}
+
+smx_say "configure ${presets[*]}"
+configuring=()
+for preset in "${presets[@]}"; do  # each is one process that waits for one compiler at a time
+  configure "$preset" &
+  configuring+=("$!")
+done
+for n in "${!presets[@]}"; do
+  wait "${configuring[$n]}" || {
+    cat "build/${presets[$n]}/configure.log" >&2
+    smx_fail "configuring preset ${presets[$n]} failed"
+  }
+done
+for preset in "${presets[@]}"; do
+  smx_say "$preset: build"
+  begin=$SECONDS
   cmake --build "build/$preset" --parallel "$jobs" || smx_fail "building preset $preset failed"
   smx_say "$preset: built in $((SECONDS - begin)) s"
   printf 'subdirs("%s/build/%s")\n' "$smx_root" "$preset" >>"$all_tests/CTestTestfile.cmake"
