@@ -49,7 +49,10 @@ function(smx_test name)
     smx_test_executable(${target} SOURCES ${A_SOURCES} LINK ${A_LINK} PRECOMPILE ${A_PRECOMPILE})
     target_compile_options(${target} PRIVATE ${smx_isa_flags_${isa}})
     add_test(NAME ${test} COMMAND ${command})
-    set_tests_properties(${test} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS unit SKIP_RETURN_CODE 77)
+    set_tests_properties(${test} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS unit)
+    if(NOT isa STREQUAL "build")  # not by a status: Catch2's is the number of failures
+      set_tests_properties(${test} PROPERTIES SKIP_REGULAR_EXPRESSION "skipped: this CPU lacks")
+    endif()
   endforeach()
 endfunction()
 
