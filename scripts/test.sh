@@ -9,7 +9,7 @@ usage() {
 usage: scripts/test.sh [options]
 
 Without options, what CI runs: g++ and clang++ with every test between them; AddressSanitizer and UBSan (the kernels, files);
-ThreadSanitizer where there are threads; one ctest run over the four builds. Twenty to twenty-three minutes on 2 cores.
+ThreadSanitizer where there are threads; one ctest run over the four builds. About twenty minutes on 2 cores.
 
   --quick         g++ only: the unit tests and the checks of the sources, no package or compile-time tests
   --preset NAME   one preset of CMakePresets.json with every test it has; may be repeated
