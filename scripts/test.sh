@@ -103,7 +103,7 @@ cd "$smx_root"
 all_tests=build/all  # a folder that names the others, so that one ctest run covers them
 mkdir -p "$all_tests"
 : >"$all_tests/CTestTestfile.cmake"
-configure() {  # PRESET
+configure() {  # PRESET; becomes cmake
   local prefix="" generator=() launcher=() options=() light=()
   [ ${#presets[@]} -eq 1 ] || [ "$1" = release ] || prefix="$1."
   [ -e "build/$1/CMakeCache.txt" ] || ! command -v ninja >/dev/null 2>&1 || generator=(-G Ninja)
@@ -112,12 +112,13 @@ configure() {  # PRESET
   # clang is here for its diagnostics and its code, not for speed: -O1 halves its build
   [ "$1" != clang ] || [ ${#presets[@]} -eq 1 ] || light=(-D "CMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
   mkdir -p "build/$1"
-  cmake --preset "$1" ${generator[@]+"${generator[@]}"} ${launcher[@]+"${launcher[@]}"} ${light[@]+"${light[@]}"} \
+  exec cmake --preset "$1" ${generator[@]+"${generator[@]}"} ${launcher[@]+"${launcher[@]}"} ${light[@]+"${light[@]}"} \
     "${options[@]}" -D "SMX_TEST_PREFIX=$prefix" >"build/$1/configure.log" 2>&1
 }
 
 smx_say "configure ${presets[*]}"
 configuring=()
+trap 'kill "${configuring[@]}" 2>/dev/null || true' EXIT  # they would go on after Ctrl-C, or where one fails
 for preset in "${presets[@]}"; do  # each is one process that waits for one compiler at a time
   configure "$preset" &
   configuring+=("$!")
@@ -128,6 +129,7 @@ for n in "${!presets[@]}"; do
     smx_fail "configuring preset ${presets[$n]} failed"
   }
 done
+trap - EXIT
 for preset in "${presets[@]}"; do
   smx_say "$preset: build"
   begin=$SECONDS
