@@ -28,6 +28,7 @@ struct tiling {
   std::size_t slab_bytes = default_slab_bytes;  ///< of such a slab
   int operands = 0;  ///< what its products round operands to, as the target numbers it
   std::size_t block_bytes = std::size_t{227} << 10;  ///< shared memory that a block of a GPU may take
+  bool clusters = true;  ///< whether blocks of a GPU reach each other's (compute capability 9.0 on)
 
   /// Items of one tile. It depends on the work only, never on the threads, so that results do not either.
   constexpr index_t items(index_t n, std::size_t bytes_per_item) const {
@@ -122,8 +123,8 @@ template <class Target = void> class plan_backend {
   template <class F> void tiles(index_t n, std::size_t bytes_per_item, F const& body) {
     index_t const per = tiling_.items(n, bytes_per_item), count = (n + per - 1) / per;
     while (workers_.size() + 1 < static_cast<std::size_t>(tiling_.threads))
-      workers_.emplace_back(
-          tiling{1, tiling_.cache_bytes, tiling_.slab_bytes, tiling_.operands, tiling_.block_bytes});
+      workers_.emplace_back(tiling{1, tiling_.cache_bytes, tiling_.slab_bytes, tiling_.operands,
+                                   tiling_.block_bytes, tiling_.clusters});
     for (int t = 0; t < tiling_.threads; ++t) {
       plan_backend serial(t == 0 ? *ws_ : *workers_[static_cast<std::size_t>(t) - 1].ws_, tiling_);
       for (index_t i = tiling_.first_tile(count, t); i < tiling_.first_tile(count, t + 1); ++i) {
@@ -152,7 +153,7 @@ template <class Target = void> class plan_backend {
  private:
   /// One thread of a parallel section: its scratch is that thread's.
   plan_backend(workspace<meta_space>& ws, tiling const& how)
-      : tiling_{1, how.cache_bytes, how.slab_bytes, how.operands, how.block_bytes},
+      : tiling_{1, how.cache_bytes, how.slab_bytes, how.operands, how.block_bytes, how.clusters},
         own_(workspace<meta_space>::measuring()),
         ws_(&ws) {}
 

@@ -43,7 +43,7 @@ namespace {
 
 constexpr std::size_t stack_bytes = std::size_t{128} << 10;
 
-enum class state : char { ready, at_block, at_warp, done };
+enum class state : char { ready, at_cluster, at_block, at_warp, done };
 
 struct copy {
   void* to;
@@ -59,6 +59,7 @@ struct fiber {
   dim3 thread;
   int parity = 0;
   bool polls = false;
+  unsigned arrived = 0;  // barriers of the cluster
   std::vector<copy> copies;
   int groups = 0;
 };
@@ -67,24 +68,38 @@ struct warp {
   alignas(16) std::byte slots[2][32][16];
 };
 
-struct machine {
-  std::vector<fiber> fibers;
-  std::vector<warp> warps;
+struct block {
+  dim3 index;
   std::vector<std::byte> shared;
   std::byte* shared_start = nullptr;
-  void* scheduler = nullptr;
-  position now;
-  int running = 0;
+  std::vector<warp> warps;
   bool any[2] = {false, false};
   int any_turn = 0;
+};
+
+struct machine {
+  std::vector<fiber> fibers;  // of a cluster, block by block
+  std::vector<block> blocks;
+  std::size_t threads = 0;  // of a block
+  void* scheduler = nullptr;
+  position now;
+  std::size_t running = 0;
+  unsigned cluster_barriers = 0;  // that all have reached
+  std::size_t at_next_barrier = 0;
   void (*body)(void const*) = nullptr;
   void const* context = nullptr;
+
+  fiber& own_fiber() { return fibers[running]; }
+  std::size_t own_rank() const { return running / threads; }
+  block& own_block() { return blocks[own_rank()]; }
+  std::size_t own_thread() const { return running % threads; }
 };
 machine m;
 
 void leave(state why) {
-  m.fibers[static_cast<std::size_t>(m.running)].is = why;
-  smx_switch_fiber(&m.fibers[static_cast<std::size_t>(m.running)].saved, m.scheduler);
+  fiber& f = m.own_fiber();
+  f.is = why;
+  smx_switch_fiber(&f.saved, m.scheduler);
 }
 
 void enter() {
@@ -103,101 +118,126 @@ void prepare(fiber& f) {
   f.saved = words;
   f.is = state::ready;
   f.parity = 0;
+  f.arrived = 0;
   f.copies.clear();
   f.groups = 0;
 }
 
-[[noreturn]] void stuck(std::size_t threads) {
-  std::size_t count[4] = {};
-  for (std::size_t i = 0; i < threads; ++i) ++count[static_cast<std::size_t>(m.fibers[i].is)];
+[[noreturn]] void stuck() {
+  std::size_t count[5] = {};
+  for (std::size_t i = 0; i < m.threads * m.blocks.size(); ++i)
+    ++count[static_cast<std::size_t>(m.fibers[i].is)];
   std::fprintf(
       stderr,
-      "emulator: threads wait for ever: %zu at __syncthreads, %zu at a barrier of their warp, %zu poll, %zu "
-      "done\n",
-      count[1], count[2], count[0], count[3]);
+      "emulator: threads wait for ever: %zu at a barrier of their cluster, %zu at __syncthreads, %zu at a "
+      "barrier of their warp, %zu poll, %zu done\n",
+      count[1], count[2], count[3], count[0], count[4]);
   std::abort();
 }
 
-void run_block(std::size_t threads) {
+/// Lets go the threads of block `rank` that wait for nobody any more; whether there are any.
+bool release_waiting(std::size_t rank) {
+  bool moved = false, whole = true;
+  std::size_t const first = rank * m.threads, last = first + m.threads;
+  for (std::size_t w = first; w < last; w += 32) {
+    std::size_t const end = w + 32 < last ? w + 32 : last;
+    bool all = true;
+    for (std::size_t i = w; i < end; ++i) {
+      state const is = m.fibers[i].is;
+      all = all && (is == state::at_warp || is == state::done);
+      whole = whole && (is == state::at_block || is == state::done);
+      if (is == state::at_cluster && m.fibers[i].arrived <= m.cluster_barriers)
+        m.fibers[i].is = state::ready, moved = true;
+    }
+    if (!all) continue;
+    for (std::size_t i = w; i < end; ++i)
+      if (m.fibers[i].is == state::at_warp) m.fibers[i].is = state::ready, moved = true;
+  }
+  if (!whole) return moved;
+  block& b = m.blocks[rank];
+  b.any_turn ^= 1;
+  b.any[b.any_turn] = false;
+  for (std::size_t i = first; i < last; ++i)
+    if (m.fibers[i].is == state::at_block) m.fibers[i].is = state::ready, moved = true;
+  return moved;
+}
+
+void run_cluster() {
+  std::size_t const threads = m.threads * m.blocks.size();
   std::size_t left = threads;
   for (std::size_t i = 0; i < threads; ++i) prepare(m.fibers[i]);
-  m.any[0] = m.any[1] = false;
-  m.any_turn = 0;
+  for (block& b : m.blocks) b.any[0] = b.any[1] = false, b.any_turn = 0;
+  m.cluster_barriers = 0, m.at_next_barrier = 0;
   int idle = 0;  // rounds in which threads did nothing but poll
   while (left > 0) {
     bool moved = false, polled = false;
     for (std::size_t i = 0; i < threads; ++i) {
       fiber& f = m.fibers[i];
       if (f.is != state::ready) continue;
-      m.running = static_cast<int>(i);
+      m.running = i;
       m.now.thread = f.thread;
+      m.now.block = m.own_block().index;
       f.polls = false;
       smx_switch_fiber(&m.scheduler, f.saved);
       moved = moved || !f.polls;
       polled = polled || f.polls;
       if (f.is == state::done) --left;
     }
-    bool whole = left > 0;
-    for (std::size_t w = 0; w < threads; w += 32) {
-      std::size_t const end = w + 32 < threads ? w + 32 : threads;
-      bool all = true;
-      for (std::size_t i = w; i < end; ++i) {
-        state const is = m.fibers[i].is;
-        all = all && (is == state::at_warp || is == state::done);
-        whole = whole && (is == state::at_block || is == state::done);
-      }
-      if (!all) continue;
-      for (std::size_t i = w; i < end; ++i)
-        if (m.fibers[i].is == state::at_warp) m.fibers[i].is = state::ready, moved = true;
-    }
-    if (whole) {
-      moved = true;
-      m.any_turn ^= 1;
-      m.any[m.any_turn] = false;
-      for (std::size_t i = 0; i < threads; ++i)
-        if (m.fibers[i].is == state::at_block) m.fibers[i].is = state::ready;
-    }
+    if (left == 0) break;
+    for (std::size_t b = 0; b < m.blocks.size(); ++b) moved = release_waiting(b) || moved;
     idle = moved ? 0 : idle + 1;
-    if (!moved && (!polled || idle > 2)) stuck(threads);
+    if (!moved && (!polled || idle > 2)) stuck();
   }
 }
 
 }  // namespace
 
 position const& here() { return m.now; }
-int lane() { return m.running % 32; }
+int lane() { return static_cast<int>(m.own_thread() % 32); }
 void wait_for_block() { leave(state::at_block); }
 void wait_for_warp() { leave(state::at_warp); }
+void arrive_at_cluster() {
+  m.own_fiber().arrived = m.cluster_barriers + 1;
+  if (++m.at_next_barrier < m.threads * m.blocks.size()) return;
+  m.at_next_barrier = 0;
+  ++m.cluster_barriers;
+}
+void wait_for_cluster() {
+  if (m.own_fiber().arrived > m.cluster_barriers) leave(state::at_cluster);
+}
 void poll_again() {
-  m.fibers[static_cast<std::size_t>(m.running)].polls = true;
+  m.own_fiber().polls = true;
   leave(state::ready);
 }
-int thread_number() { return m.running; }
+int thread_number() { return static_cast<int>(m.own_thread()); }
 bool block_any(bool yes) {
-  int const turn = m.any_turn;
-  m.any[turn] = m.any[turn] || yes;
+  block& b = m.own_block();
+  int const turn = b.any_turn;
+  b.any[turn] = b.any[turn] || yes;
   wait_for_block();
-  return m.any[turn];
+  return b.any[turn];
 }
 std::byte (*next_slots())[16] {
-  fiber& f = m.fibers[static_cast<std::size_t>(m.running)];
+  fiber& f = m.own_fiber();
   f.parity ^= 1;
-  return m.warps[static_cast<std::size_t>(m.running) / 32].slots[f.parity];
+  return m.own_block().warps[m.own_thread() / 32].slots[f.parity];
 }
 unsigned votes(bool yes) {
   auto* const slots = next_slots();
-  auto const first = static_cast<std::size_t>(m.running) / 32 * 32;
+  std::size_t const first = m.own_thread() / 32 * 32;
   slots[lane()][0] = std::byte{yes};
   wait_for_warp();
   unsigned all = 0;
-  for (std::size_t l = 0;
-       l < 32 &&
-       first + l < static_cast<std::size_t>(m.now.block_size.x * m.now.block_size.y * m.now.block_size.z);
-       ++l)
-    if (m.fibers[first + l].is != state::done && slots[l][0] != std::byte{0}) all |= 1u << l;
+  for (std::size_t l = 0; l < 32 && first + l < m.threads; ++l)
+    if (m.fibers[m.own_rank() * m.threads + first + l].is != state::done && slots[l][0] != std::byte{0})
+      all |= 1u << l;
   return all;
 }
-std::byte* shared_memory() { return m.shared_start; }
+std::byte* shared_memory() { return m.own_block().shared_start; }
+unsigned block_of_cluster() { return static_cast<unsigned>(m.own_rank()); }
+std::byte* in_block(std::byte* own, unsigned rank) {
+  return m.blocks.at(rank).shared_start + (own - m.own_block().shared_start);
+}
 
 namespace {
 // Never destroyed: backends with static storage give their streams back after main.
@@ -224,12 +264,12 @@ void finish_all() {
 }
 
 void later_copy(void* to, void const* from, std::size_t bytes) {
-  fiber& f = m.fibers[static_cast<std::size_t>(m.running)];
+  fiber& f = m.own_fiber();
   f.copies.push_back({to, from, bytes, f.groups});
 }
-void close_copies() { ++m.fibers[static_cast<std::size_t>(m.running)].groups; }
+void close_copies() { ++m.own_fiber().groups; }
 void finish_copies(int left) {
-  fiber& f = m.fibers[static_cast<std::size_t>(m.running)];
+  fiber& f = m.own_fiber();
   std::size_t kept = 0;
   for (copy const& c : f.copies)
     if (c.group < f.groups - left) {
@@ -243,30 +283,42 @@ void finish_copies(int left) {
   f.copies.resize(kept);
 }
 
-void run(dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(void const*), void const* context) {
+void run(dim3 grid, dim3 block, std::size_t shared_bytes, unsigned cluster, void (*body)(void const*),
+         void const* context) {
   std::size_t const threads = std::size_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
-      grid.z > 65535 || shared_bytes > std::size_t{227} << 10) {
-    std::fprintf(stderr, "emulator: no such launch: grid (%u,%u,%u), block (%u,%u,%u), %zu bytes shared\n",
-                 grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes);
+      grid.z > 65535 || shared_bytes > std::size_t{227} << 10 || cluster == 0 || cluster > 8 ||
+      grid.x % cluster != 0) {
+    std::fprintf(stderr,
+                 "emulator: no such launch: grid (%u,%u,%u), block (%u,%u,%u), clusters of %u, %zu bytes "
+                 "shared\n",
+                 grid.x, grid.y, grid.z, block.x, block.y, block.z, cluster, shared_bytes);
     std::abort();
   }
-  if (m.fibers.size() < threads) m.fibers.resize(threads);
-  if (m.warps.size() * 32 < threads) m.warps.resize((threads + 31) / 32);
-  m.shared.resize(shared_bytes + 128);
-  m.shared_start = m.shared.data() + (128 - reinterpret_cast<std::uintptr_t>(m.shared.data()) % 128) % 128;
+  m.threads = threads;
   m.body = body, m.context = context;
   m.now.block_size = block, m.now.grid_size = grid;
+  if (m.fibers.size() < threads * cluster) m.fibers.resize(threads * cluster);
+  m.blocks.resize(cluster);
+  for (auto& b : m.blocks) {
+    if (b.warps.size() * 32 < threads) b.warps.resize((threads + 31) / 32);
+    b.shared.resize(shared_bytes + 128);
+    b.shared_start = b.shared.data() + (128 - reinterpret_cast<std::uintptr_t>(b.shared.data()) % 128) % 128;
+  }
   std::size_t at = 0;
-  for (unsigned z = 0; z < block.z; ++z)
-    for (unsigned y = 0; y < block.y; ++y)
-      for (unsigned x = 0; x < block.x; ++x) m.fibers[at++].thread = dim3(x, y, z);
+  for (unsigned rank = 0; rank < cluster; ++rank)
+    for (unsigned z = 0; z < block.z; ++z)
+      for (unsigned y = 0; y < block.y; ++y)
+        for (unsigned x = 0; x < block.x; ++x) m.fibers[at++].thread = dim3(x, y, z);
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)
-      for (unsigned x = 0; x < grid.x; ++x) {
-        m.now.block = dim3(x, y, z);
-        std::memset(m.shared_start, 0xFB, shared_bytes);  // what nobody wrote is no number
-        run_block(threads);
+      for (unsigned x = 0; x < grid.x; x += cluster) {
+        for (unsigned rank = 0; rank < cluster; ++rank) {
+          m.blocks[rank].index = dim3(x + rank, y, z);
+          // what nobody wrote is no number
+          std::memset(m.blocks[rank].shared_start, 0xFB, shared_bytes);
+        }
+        run_cluster();
       }
 }
 

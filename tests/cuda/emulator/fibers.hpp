@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The threads of one CUDA block as fibers of one host thread: barriers of block and warp, exchange
-/// inside a warp.
+/// \file  The threads of one CUDA block, or of a cluster of blocks, as fibers of one host thread: barriers of
+/// cluster, block and warp, exchange inside a warp.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +24,9 @@ position const& here();
 int lane();
 
 void wait_for_block();
+/// The barrier of a cluster of blocks, in two halves.
+void arrive_at_cluster();
+void wait_for_cluster();
 void wait_for_warp();
 bool block_any(bool);
 /// For a thread that looks for what another one does: the others run on.
@@ -55,12 +58,16 @@ template <class T> void exchange_all(T const& own, T (&all)[32]) {
   for (int l = 0; l < 32; ++l) std::memcpy(&all[l], slots[l], sizeof(T));
 }
 
-/// body(context) for every thread of every block. Aborts, with a message, where threads wait for each other
-/// in different places for ever.
-void run(dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(void const*), void const* context);
+/// body(context) for every thread of every block, `cluster` blocks of a row at a time. Aborts, with a
+/// message, where threads wait for each other in different places for ever.
+void run(dim3 grid, dim3 block, std::size_t shared_bytes, unsigned cluster, void (*body)(void const*),
+         void const* context);
 
 /// Of the running block.
 std::byte* shared_memory();
+unsigned block_of_cluster();
+/// Where block `rank` of the cluster has what the running one has at `own`.
+std::byte* in_block(std::byte* own, unsigned rank);
 
 /// Streams run nothing until they are waited for: who reads too early, or writes what work under way still
 /// reads, computes something else.

@@ -34,13 +34,18 @@ struct sizes {
 
 std::string name(sizes const& s, convolution_limits const& l) {
   constexpr char const* kinds[] = {"causal", "bidirectional", "circular"};
-  return text("%s (%lld,%lld,%lld,%lld), %lld taps%s%s%s, %s to %s, limits %lld %lld %lld",
+  return text("%s (%lld,%lld,%lld,%lld), %lld taps%s%s%s, %s to %s, limits %lld %lld %lld%s",
               kinds[static_cast<int>(s.kind)], static_cast<long long>(s.batch),
               static_cast<long long>(s.heads), static_cast<long long>(s.length),
               static_cast<long long>(s.channels), static_cast<long long>(s.taps), s.pre ? ", pre" : "",
               s.post ? ", post" : "", s.skip ? ", skip" : "", testing::layout_name(s.in),
               testing::layout_name(s.out), static_cast<long long>(l.across), static_cast<long long>(l.along),
-              static_cast<long long>(l.leaf));
+              static_cast<long long>(l.leaf), l.clusters ? ", clusters" : "");
+}
+
+/// Of a GPU with 227 KiB of shared memory for a block.
+template <class T> convolution_limits limits_of(bool clusters) {
+  return cuda_kernels::limits_of<T>(std::size_t{227} << 10, clusters);
 }
 
 template <class T, int R> guarded<T, R> normal_array(extents<R> const& e, layout how, std::uint64_t seed) {
@@ -298,7 +303,7 @@ constexpr convolution_kind kinds[] = {convolution_kind::causal, convolution_kind
 
 /// Transforms of one part: every tile, lengths around its size.
 template <class T> void one_part(test::reporter& report) {
-  convolution_limits const limits = cuda_kernels::limits_of<T>();
+  convolution_limits const limits = limits_of<T>(false);
   for (convolution_kind kind : kinds)
     for (layout how : {layout::contiguous, layout::channel_major})
       for (index_t length : {1, 2, 3, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257})
@@ -317,29 +322,36 @@ template <class T> void one_part(test::reporter& report) {
       check<T>(report, s, limits, length < 2000);
     }
   convolution_limits whole = limits;
-  whole.halves = whole.turned_to = 0;
-  check<T>(report, {convolution_kind::causal, 2, 1, 4096, 9, 4096, true, true}, whole, false);
+  whole.halves = 0;
   sizes s{convolution_kind::causal, 2, 1, 16384, 1, 16384, true, true};
   s.in = s.out = layout::channel_major;
   check<T>(report, s, whole, false);
 }
 
-/// Signals turned for the way there and back: tiles that are cut, gates, slabs of a few channels or entries.
-template <class T> void turned(test::reporter& report) {
+/// By clusters: channels and positions that leave some of their lanes empty, gates, kinds, strides; every
+/// tile, lengths around its size.
+void clusters(test::reporter& report) {
+  convolution_limits const limits = limits_of<float>(true);
   for (convolution_kind kind : kinds)
-    for (index_t length : {64, 65, 300})
-      for (index_t channels : {2, 67})
-        for (std::size_t slab : {std::size_t{1} << 30, std::size_t{1} << 15}) {
-          convolution_limits limits{64, 4096, 64, slab, 0, 64, 4096};
-          sizes s{kind, 2, 2, length, channels, length, length % 2 == 0, channels != 2};
-          s.in = channels == 67 ? layout::gaps : layout::contiguous;
-          check<T>(report, s, limits, false);
-        }
+    for (index_t length : {257, 300, 1023, 1024})
+      for (index_t channels : {2, 8, 19}) {
+        sizes s{kind, 2, 2, length, channels, length, length % 2 == 0, channels != 2, channels != 8};
+        s.in = channels == 19 ? layout::gaps : layout::contiguous;
+        s.out = length == 300 ? layout::offset : length == 257 ? layout::channel_major : layout::contiguous;
+        check<float>(report, s, limits, length < 1023);
+      }
+  for (index_t length : {2048, 2049, 4095, 8192}) {
+    sizes const s{convolution_kind::bidirectional, 1, 1, length, 9, length - 1, true, true};
+    check<float>(report, s, limits, length < 2049);
+  }
+  convolution_limits whole = limits;
+  whole.halves = 0;
+  check<float>(report, {convolution_kind::causal, 1, 1, 16384, 2, 16384, true, true}, whole, false);
 }
 
 /// Strides of every kind, one array's another than the others'.
 template <class T> void strides(test::reporter& report) {
-  convolution_limits limits = cuda_kernels::limits_of<T>();
+  convolution_limits limits = limits_of<T>(false);
   for (index_t leaf : {index_t{4096}, index_t{64}}) {
     limits.leaf = leaf;
     if (leaf == 64) limits = {64, 64, 64};
@@ -378,7 +390,7 @@ template <class T> void two_parts(test::reporter& report) {
 /// Around the longest lengths that one block transforms, in one part or in halves, and one with columns
 /// of 64.
 template <class T> void long_sequences(test::reporter& report) {
-  convolution_limits const limits = cuda_kernels::limits_of<T>();
+  convolution_limits const limits = limits_of<T>(true);
   for (layout how : {layout::contiguous, layout::channel_major})
     for (index_t length : {4097, 8192, 8193, 16384, 16385, 32768, 32769, 65537}) {
       sizes s{convolution_kind::bidirectional, 1, length < 32768 ? 2 : 1, length, 2, length, true, true};
@@ -388,11 +400,11 @@ template <class T> void long_sequences(test::reporter& report) {
 }
 
 test::suite const s1{"convolution", [](test::reporter& r) {
-                       one_part<float>(r), turned<float>(r), strides<float>(r), two_parts<float>(r),
-                           long_sequences<float>(r);
+                       one_part<float>(r), strides<float>(r), two_parts<float>(r), long_sequences<float>(r);
                      }};
+test::suite const s3{"convolution_clusters", clusters};
 test::suite const s2{"convolution_f64", [](test::reporter& r) {
-                       one_part<double>(r), turned<double>(r), strides<double>(r), two_parts<double>(r),
+                       one_part<double>(r), strides<double>(r), two_parts<double>(r),
                            long_sequences<double>(r);
                      }};
 

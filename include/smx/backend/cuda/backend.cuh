@@ -77,7 +77,8 @@ class cuda_backend {
   tiling how() const {
     return {.slab_bytes = options_.slab_bytes,
             .operands = static_cast<int>(options_.operands),
-            .block_bytes = own_.block_bytes()};
+            .block_bytes = own_.block_bytes(),
+            .clusters = options_.clusters && own_.has_clusters()};
   }
   /// Primitives and kernels since the backend was made: what plan counts as launches.
   index_t launches() const { return launches_; }

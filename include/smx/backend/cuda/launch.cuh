@@ -11,10 +11,17 @@
 
 namespace smx::cuda_kernels {
 
+/// Blocks of a cluster (see cluster.cuh); balanced: wherever there is room, not on as many SMs as possible.
+struct cluster_shape {
+  unsigned blocks = 1;
+  bool balanced = false;
+};
+
 /// Blocks, threads of a block, bytes of dynamic shared memory.
 struct launch_shape {
   dim3 grid, block;
   std::size_t shared = 0;
+  cluster_shape cluster = {};
 };
 
 /// Starts kernel(a...) on a stream and returns the status of the launch. More than 48 KiB of dynamic shared
@@ -26,6 +33,20 @@ cudaError_t launch(cudaStream_t stream, launch_shape const& shape, void (*kernel
         cudaFuncSetAttribute(reinterpret_cast<void const*>(kernel),
                              cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared));
     if (status != cudaSuccess) return status;
+  }
+  if (shape.cluster.blocks > 1) {
+    cudaLaunchAttribute of[2]{};
+    of[0].id = cudaLaunchAttributeClusterDimension;
+    of[0].val.clusterDim = {shape.cluster.blocks, 1, 1};
+    of[1].id = cudaLaunchAttributeClusterSchedulingPolicyPreference;
+    of[1].val.clusterSchedulingPolicyPreference = shape.cluster.balanced
+                                                      ? cudaClusterSchedulingPolicyLoadBalancing
+                                                      : cudaClusterSchedulingPolicyDefault;
+    cudaLaunchConfig_t how{};
+    how.gridDim = shape.grid, how.blockDim = shape.block;
+    how.dynamicSmemBytes = shape.shared, how.stream = stream;
+    how.attrs = of, how.numAttrs = 2;
+    return cudaLaunchKernelEx(&how, kernel, static_cast<P>(a)...);
   }
   kernel<<<shape.grid, shape.block, shape.shared, stream>>>(static_cast<P>(a)...);
   return cudaGetLastError();

@@ -103,6 +103,13 @@ __device__ __forceinline__ void copy_async_16(void* shared, void const* global, 
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(bytes)
                : "memory");
 }
+/// The same for 4 bytes; their line of 128 bytes goes to the L2 cache.
+__device__ __forceinline__ void copy_async_4(void* shared, void const* global, bool there = true) {
+  auto const address = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  int const bytes = there ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 4, %2;" ::"r"(address), "l"(global), "r"(bytes)
+               : "memory");
+}
 /// Closes a group of copies.
 __device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most `Left` of the latest groups are under way.

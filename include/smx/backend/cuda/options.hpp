@@ -15,7 +15,8 @@ struct cuda_options {
   cuda_operands operands = cuda_operands::f32;
   std::size_t slab_bytes = std::size_t{1} << 30;       ///< scratch that one range of tiles may take
   std::size_t blas_workspace = std::size_t{32} << 20;  ///< given to cuBLAS, beside the planned workspace
-  bool warpgroups = true;       ///< attention in 16-bit operands by wgmma, where the GPU has it
+  bool warpgroups = true;  ///< attention in 16-bit operands by wgmma, where the GPU has it
+  bool clusters = true;    ///< convolutions of (L,D) arrays by clusters of blocks, where the GPU has them
   bool check_pointers = false;  ///< whether primitives ask the driver where each array is (0.2 us for each)
 };
 

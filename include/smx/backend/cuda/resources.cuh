@@ -32,6 +32,8 @@ class resources {
   cublasHandle_t blas() const { return blas_; }
   /// Shared memory that a block may ask for.
   std::size_t block_bytes() const { return block_bytes_; }
+  /// Whether blocks can reach each other's.
+  bool has_clusters() const { return has_clusters_; }
   int* flag() const { return flag_; }
   /// Whether a kernel raised the flag; lowers it.
   bool flag_was_raised() {
@@ -78,11 +80,13 @@ class resources {
 #endif
   }
   void take_all(std::size_t blas_bytes) {
-    int device = 0, bytes = 0;
+    int device = 0, bytes = 0, clusters = 0;
     check(cudaGetDevice(&device), "cudaGetDevice");
     check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
           "cudaDeviceGetAttribute");
     block_bytes_ = static_cast<std::size_t>(bytes);
+    check(cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, device), "cudaDeviceGetAttribute");
+    has_clusters_ = clusters != 0;
     flag_ = static_cast<int*>(take_pinned(sizeof(int)));
     *flag_ = 0;
     check(cublasCreate(&blas_), "cublasCreate");
@@ -104,6 +108,7 @@ class resources {
   cublasHandle_t blas_ = nullptr;
   void* blas_workspace_ = nullptr;
   std::size_t block_bytes_ = 0;
+  bool has_clusters_ = false;
   int* flag_ = nullptr;
 };
 

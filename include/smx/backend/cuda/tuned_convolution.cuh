@@ -9,10 +9,18 @@
 
 namespace smx {
 
+namespace cuda_kernels {
+template <class T, class B>
+convolution_program<B, T> convolution_program_for(B& be, convolution_shape const& shape) {
+  tiling const how = be.how();
+  return {shape, limits_of<T>(how.block_bytes, how.clusters)};
+}
+}  // namespace cuda_kernels
+
 template <class T, class B>
 requires OnCuda<B>
-bool smx_tuned(B&, convolution_storage_call<T> const& c) {
-  cuda_kernels::convolution_program<B, T> const program(c.shape);
+bool smx_tuned(B& be, convolution_storage_call<T> const& c) {
+  auto const program = cuda_kernels::convolution_program_for<T>(be, c.shape);
   if (!program.takes()) return false;
   *c.size = program.storage_size();
   return true;
@@ -21,7 +29,7 @@ bool smx_tuned(B&, convolution_storage_call<T> const& c) {
 template <class B, class T, class S>
 requires OnCuda<B>
 bool smx_tuned(B& be, convolution_prepare_call<T, S> const& c) {
-  cuda_kernels::convolution_program<B, T> const program(c.shape);
+  auto const program = cuda_kernels::convolution_program_for<T>(be, c.shape);
   if (!program.takes()) return false;
   program.prepare(be, c.k, c.k_rev, c.skip, c.storage);
   return true;
@@ -30,7 +38,7 @@ bool smx_tuned(B& be, convolution_prepare_call<T, S> const& c) {
 template <class B, class T, class S>
 requires OnCuda<B>
 bool smx_tuned(B& be, convolution_forward_call<T, S> const& c) {
-  cuda_kernels::convolution_program<B, T> const program(c.shape);
+  auto const program = cuda_kernels::convolution_program_for<T>(be, c.shape);
   if (!program.takes()) return false;
   program.forward(be, c.storage, c.x, c.pre, c.post, c.y);
   return true;
@@ -39,7 +47,7 @@ bool smx_tuned(B& be, convolution_forward_call<T, S> const& c) {
 template <class B, class T, class S>
 requires OnCuda<B>
 bool smx_tuned(B& be, convolution_backward_call<T, S> const& c) {
-  cuda_kernels::convolution_program<B, T> const program(c.shape);
+  auto const program = cuda_kernels::convolution_program_for<T>(be, c.shape);
   if (!program.takes()) return false;
   program.backward(be, c.storage, c.x, c.pre, c.post, c.dy, {c.dk, c.dk_rev, c.dskip, c.dx, c.dpre, c.dpost});
   return true;

@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(K::threads, convolution_halves<K>::min_blocks)
   int const own = static_cast<int>(threadIdx.x);  // what this thread keeps, and the next E - 1 steps
   tile_place const at{own, 0, 0};
   unsigned row;
-  signal_place const s = place_of_signal<K>(job, at, row);
+  signal_place const s = place_of_signal(job, blockIdx.x, 1u, 0u, row);
   if (own <= K::levels)
     for (unsigned factor = 0; factor < 3; ++factor)
       turns[factor * K::turns + threadIdx.x] =

@@ -21,15 +21,15 @@ struct signal_place {
   bool exists;
 };
 
-template <class K, class T>
-__device__ __forceinline__ signal_place place_of_signal(convolution_job<T> const& job, tile_place const& at,
-                                                        unsigned& row) {
+/// That of lane `lane` in tile `tile`, which has `lanes` of them; `row` comes back.
+template <class T>
+__device__ __forceinline__ signal_place place_of_signal(convolution_job<T> const& job, unsigned tile,
+                                                        unsigned lanes, unsigned lane, unsigned& row) {
   signal_place s;
-  s.entry = blockIdx.x % job.batch;
-  unsigned const rest = blockIdx.x / job.batch, tile = rest % job.tiles;
+  s.entry = tile % job.batch;
+  unsigned const rest = tile / job.batch;
   row = rest / job.tiles;
-  unsigned lane =
-      (tile * K::groups + static_cast<unsigned>(at.group)) * K::lanes + static_cast<unsigned>(at.lane);
+  lane += rest % job.tiles * lanes;
   s.exists = lane < job.lanes;
   if (!s.exists) lane = 0;
   unsigned const fast = lane % job.fast, slow = row + lane / job.fast;
@@ -208,26 +208,21 @@ __device__ __forceinline__ void expect_spectrum(convolution_job<T> const& job, s
   for (int n = thread * a_line; n < 2 * points; n += K::threads_a_signal * a_line) prefetch_line(start + n);
 }
 
-template <class K, class T>
-__global__ void __launch_bounds__(K::threads, K::min_blocks) convolve_tiles(convolution_job<T> const job) {
+/// One signal, from source(z) to sink(z).
+template <class K, class T, class Source, class Sink>
+__device__ __forceinline__ void convolve_signal(convolution_job<T> const& job, signal_place const& s,
+                                                tile_place const& at, unsigned row, complex_pair<T>* turns,
+                                                complex_pair<T>* exchange, Source const& source,
+                                                Sink const& sink) {
   constexpr int E = K::per_thread;
-  auto* const turns = shared_memory<complex_pair<T>>();
-  complex_pair<T>* const exchange = turns + 2 * K::turns;
-  int const thread = static_cast<int>(threadIdx.x);
-  tile_place const at{thread / K::lanes % K::threads_a_signal, thread % K::lanes,
-                      thread / (K::lanes * K::threads_a_signal)};
-  unsigned row;
-  signal_place const s = place_of_signal<K>(job, at, row);
-
   // theta = root / (4 nodes); a block has one node
   unsigned const root = job.second_part ? 4 * row + 1 : 1, whole = job.second_part ? 4 * job.nodes : 4;
-  if (thread <= K::levels) {
-    turns[thread] = root_of_unity<T>(root, whole << thread);
-    turns[K::turns + static_cast<std::size_t>(thread)] = {1, 0};
+  if (threadIdx.x <= K::levels) {
+    turns[threadIdx.x] = root_of_unity<T>(root, whole << threadIdx.x);
+    turns[K::turns + threadIdx.x] = {1, 0};
   }
   complex_pair<T> z[E];
-  load_signal<K>(job, s, at.thread, z);
-  if constexpr (K::points >= 1024) expect_spectrum<K>(job, s, at.thread, K::points);
+  source(z);
   __syncthreads();
 
 #pragma unroll 1
@@ -242,7 +237,25 @@ __global__ void __launch_bounds__(K::threads, K::min_blocks) convolve_tiles(conv
       w = root_of_unity<T>(root * static_cast<unsigned>(at.thread), whole * K::points);
     turn_back<E, log2_of(E) - 1>(z, 0, w, turns);
   }
-  store_signal<K>(job, s, at.thread, z);
+  sink(z);
+}
+
+template <class K, class T>
+__global__ void __launch_bounds__(K::threads, K::min_blocks) convolve_tiles(convolution_job<T> const job) {
+  auto* const turns = shared_memory<complex_pair<T>>();
+  int const thread = static_cast<int>(threadIdx.x);
+  tile_place const at{thread / K::lanes % K::threads_a_signal, thread % K::lanes,
+                      thread / (K::lanes * K::threads_a_signal)};
+  unsigned row;
+  signal_place const s = place_of_signal(job, blockIdx.x, K::lanes * K::groups,
+                                         static_cast<unsigned>(at.group * K::lanes + at.lane), row);
+  convolve_signal<K>(
+      job, s, at, row, turns, turns + 2 * K::turns,
+      [&](auto& z) {
+        load_signal<K>(job, s, at.thread, z);
+        if constexpr (K::points >= 1024) expect_spectrum<K>(job, s, at.thread, K::points);
+      },
+      [&](auto const& z) { store_signal<K>(job, s, at.thread, z); });
 }
 
 }  // namespace smx::cuda_kernels

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <smx/backend/cuda/backend.cuh>
+#include <smx/backend/cuda/convolution/cluster.cuh>
 #include <smx/backend/cuda/convolution/halves.cuh>
 #include <smx/backend/cuda/convolution/kernel.cuh>
 
@@ -141,6 +142,46 @@ template <class T> void launch_halves(cuda_launcher const& on, index_t points, c
   with_halves<T>(points, [&]<class K>(K) {
     on.launch({dim3(job.tiles * job.batch), dim3(K::threads), convolution_halves<K>::shared_bytes},
               convolve_halves<K, T>, job);
+  });
+}
+
+/// f(tile) for the tile of a cluster's block; whether there is one.
+template <class T, class F> bool with_cluster_tile(index_t points, F const& f) {
+  if constexpr (sizeof(T) == 4) switch (points) {
+      case 1024:
+        f(typename cluster_tile_for<T, 1024>::type{});
+        return true;
+      case 2048:
+        f(typename cluster_tile_for<T, 2048>::type{});
+        return true;
+      case 4096:
+        f(typename cluster_tile_for<T, 4096>::type{});
+        return true;
+      case 8192:
+        f(typename cluster_tile_for<T, 8192>::type{});
+        return true;
+      case 16384:
+        f(typename cluster_tile_for<T, 16384>::type{});
+        return true;
+      default:
+        break;
+    }
+  return false;
+}
+template <class T> bool has_cluster_tile(index_t points) {
+  return with_cluster_tile<T>(points, [](auto) {});
+}
+
+/// Runs `job`, of one part, by clusters.
+template <class T> void launch_clusters(cuda_launcher const& on, index_t points, convolution_job<T> job) {
+  job.tiles = static_cast<unsigned>(ceil_div(job.lanes, cluster_channels));
+  with_cluster_tile<T>(points, [&]<class K>(K) {
+    using C = convolution_cluster<K>;
+    on.launch({dim3(job.tiles * job.batch * C::blocks),
+               dim3(K::threads),
+               C::shared_bytes,
+               {C::blocks, C::balanced}},
+              convolve_cluster<K, T>, job);
   });
 }
 

@@ -10,7 +10,6 @@
 #include <algorithm>
 
 #include <smx/backend/cuda/convolution/launch.cuh>
-#include <smx/backend/cuda/convolution/turn.cuh>
 #include <smx/backend/tuned.hpp>
 
 namespace smx::cuda_kernels {
@@ -42,11 +41,6 @@ template <class T> class convolution_passes {
   bool one_part(bool across) const { return split_.points <= (across ? limits_.across : limits_.along); }
   /// Whether forward takes the two factors of t^(2m) - i one after the other, where positions are neighbours.
   bool in_halves() const { return split_.points <= limits_.halves && has_halves<T>(split_.points); }
-  /// Whether forward turns signals whose channels are neighbours.
-  bool turned() const {
-    return limits_.turned_from <= split_.points && split_.points <= limits_.turned_to &&
-           (one_part(false) || in_halves());
-  }
   /// I of the stored spectra; 4 where one part and halves read them.
   index_t interleaved() const { return split_.nodes > 1 ? split_.nodes : split_.points >= 4096 ? 4 : 1; }
   template <class V> static bool channels_are_neighbours(V const& x) {
@@ -167,7 +161,10 @@ template <class T> class convolution_passes {
   template <class B>
   void whole(B& be, char const* name, convolution_job<T> job, bool across, range const& r) const {
     job.fast = job.lanes = static_cast<unsigned>(r.count);
-    run(be, name, job, split_.points, across, 1, r);
+    if (!across || !limits_.clusters || !has_cluster_tile<T>(split_.points))
+      return run(be, name, job, split_.points, across, 1, r);
+    be.kernel(name, cost_of(job, split_.points, r),
+              [&](cuda_launcher const& on) { launch_clusters<T>(on, split_.points, job); });
   }
   template <class B> void halves(B& be, convolution_job<T> job, range const& r) const {
     job.table = smx::detail::advance(job.table, 2 * tables_.start(3));
@@ -211,37 +208,6 @@ template <class T> class convolution_passes {
                       there(job.lags)) +
              spectrum * there(job.spectrum) +
              static_cast<double>(r.count * (job.taps.low_end + job.taps.high_end - job.taps.high_first)))};
-  }
-  /// to = x times gate, positions of a channel side by side.
-  template <class B>
-  void turn(B& be, real_signals<T const> const& x, real_signals<T const> const& gate, T* to, index_t heads,
-            range const& r) const {
-    turn_job<T> job = turn_job_for(heads, r);
-    job.x = x, job.gate = gate, job.turned = to;
-    be.kernel("convolution_turn", cost_of(job, r),
-              [&](cuda_launcher const& on) { launch_turn<false>(on, job, r.entries); });
-  }
-  /// y = from times gate.
-  template <class B>
-  void turn_back(B& be, T* from, real_signals<T const> const& gate, real_signals<T> const& y, index_t heads,
-                 range const& r) const {
-    turn_job<T> job = turn_job_for(heads, r);
-    job.turned = from, job.gate = gate, job.y = y;
-    be.kernel("convolution_turn_back", cost_of(job, r),
-              [&](cuda_launcher const& on) { launch_turn<true>(on, job, r.entries); });
-  }
-  turn_job<T> turn_job_for(index_t heads, range const& r) const {
-    turn_job<T> job;
-    job.first_entry = static_cast<unsigned>(r.entry);
-    job.heads = static_cast<unsigned>(heads);
-    job.channels = static_cast<unsigned>(r.count);
-    job.length = static_cast<unsigned>(shape_.length);
-    return job;
-  }
-  kernel_cost cost_of(turn_job<T> const& job, range const& r) const {
-    double const entries = static_cast<double>(r.count * r.entries) * static_cast<double>(shape_.length);
-    return {job.gate.there ? entries : 0.0,
-            static_cast<double>(sizeof(T)) * entries * (job.gate.there ? 3 : 2)};
   }
   template <class B>
   void run(B& be, char const* name, convolution_job<T> const& job, index_t points, bool across, unsigned rows,

@@ -22,8 +22,7 @@ template <class B, class T> class convolution_program {
   template <int R> using read = in<B, T, R>;
   template <int R> using write = out<B, T, R>;
 
-  explicit convolution_program(convolution_shape const& shape,
-                               convolution_limits const& limits = limits_of<T>())
+  convolution_program(convolution_shape const& shape, convolution_limits const& limits)
       : with_(shape, limits) {}
 
   bool takes() const { return with_.takes(); }
@@ -62,7 +61,6 @@ template <class B, class T> class convolution_program {
     with_.expects_pairs(storage.ptr);
     bool const across = with_.channels_are_neighbours(x);
     index_t const batch = x.ext[0] * x.ext[1];
-    if (across && with_.turned()) return forward_turned(be, storage, x, pre, post, y);
     if (with_.one_part(across) || (!across && with_.in_halves()))
       return with_.each_grid(batch, [&](range const& r) {
         convolution_job<T> job = with_.job_for(storage.ptr, r, x.ext[1]);
@@ -119,25 +117,6 @@ template <class B, class T> class convolution_program {
       with_.halves(be, job, r);
     else
       with_.whole(be, "convolution", job, across, r);
-  }
-
-  /// Signals whose channels are neighbours, turned for the way there and back. Scratch: 2 L numbers a
-  /// channel.
-  void forward_turned(B& be, read<1> storage, read<4> x, read<4> pre, read<4> post, write<4> y) const {
-    index_t const heads = x.ext[1], length = x.ext[2];
-    with_.each_range(true, x.ext[0] * heads, 0, [&](range const& r) {
-      auto frame = be.scope();
-      extents<3> const e{r.entries, r.count, length};
-      T *const in = be.template scratch<T>(e).ptr, *const out = be.template scratch<T>(e).ptr;
-      with_.turn(be, with_.signals(x, r.first), with_.signals(pre, r.first), in, heads, r);
-      range const turned{0, r.count, 0, r.entries};
-      convolution_job<T> job = with_.job_for(storage.ptr, turned, 1);
-      job.x = {in, r.count * length, 0, 1, length, true};
-      job.y[0] = {out, r.count * length, 0, 1, length, true};
-      job.spectrum = with_.spectra(storage.ptr, r, true);
-      convolve(be, job, false, turned);
-      with_.turn_back(be, out, with_.signals(post, r.first), with_.signals(y, r.first), heads, r);
-    });
   }
 
   /// Columns of x gate, transformed, to scratch.

@@ -125,21 +125,38 @@ template <> struct convolution_tile_for<double, 4096, false> {
   using type = convolution_tile<double, 4096, 16, 1, 1>;
 };
 
+/// Where channels are neighbours, clusters of blocks transform cluster_channels at once (cluster.cuh), by
+/// tiles of one lane: the blocks of a cluster have that many groups in all.
+inline constexpr int cluster_channels = 8;
+template <class T, int Points> struct cluster_tile_for {
+  using type = typename convolution_tile_for<T, Points, false>::type;
+};
+template <> struct cluster_tile_for<float, 1024> {  // one block
+  using type = convolution_tile<float, 1024, 32, 1, 8>;
+};
+template <> struct cluster_tile_for<float, 2048> { using type = convolution_tile<float, 2048, 16, 1, 1>; };
+
 /// Up to which number of points one block transforms, where channels are neighbours (across) and where
 /// positions are (along), and the scratch that larger transforms take at once.
 struct convolution_limits {
-  index_t across = 4096, along = 16384;
+  index_t across = 16384, along = 16384;
   index_t leaf = 4096;  ///< of the second part of a larger transform
   std::size_t slab_bytes = std::size_t{64} << 20;
   /// Forward, where positions are neighbours: up to which number one factor follows the other (halves.cuh).
   index_t halves = 32768;
-  /// Forward, where channels are neighbours: from and up to which number of points they are turned first, so
-  /// that positions are.
-  index_t turned_from = 4096, turned_to = 16384;
+  bool clusters = true;  ///< where channels are neighbours: whether blocks work in clusters
 };
-template <class T> constexpr convolution_limits limits_of() {
+/// On GPUs whose blocks may take `block_bytes` of shared memory.
+template <class T> constexpr convolution_limits limits_of(std::size_t block_bytes, bool clusters) {
   convolution_limits l;
-  if (sizeof(T) > 4) l.along = 4096, l.halves = l.turned_to = 0;
+  l.clusters = clusters && sizeof(T) == 4 && block_bytes >= std::size_t{227} << 10;
+  if (!l.clusters) l.across = 4096;
+  if (sizeof(T) > 4) {
+    l.along = 4096, l.halves = 0;
+  } else {  // two thirds of what the largest tiles take have 99 KiB or 163
+    if (block_bytes < std::size_t{200} << 10) l.halves = 16384;
+    if (block_bytes < std::size_t{136} << 10) l.along = 8192;
+  }
   return l;
 }
 

@@ -111,6 +111,15 @@ struct tile_place {
   int group;
 };
 
+/// Waits for the threads of the signals that share this thread's memory: those of one warp where a signal has
+/// no others.
+template <class K> __device__ __forceinline__ void wait_for_signal() {
+  if constexpr (K::lanes == 1 && K::threads_a_signal == 32)
+    __syncwarp();
+  else
+    __syncthreads();
+}
+
 /// b_l of a stage for this thread's node.
 template <class K, int Stage, class T>
 __device__ __forceinline__ void stage_roots(complex_pair<T> (&b)[6], tile_place const& at,
@@ -136,7 +145,7 @@ __device__ __forceinline__ void exchange(complex_pair<T> (&z)[K::per_thread], ti
   int const t = at.thread, to = t / D * D * R + t % D, signal = at.group * K::padded * K::lanes + at.lane,
             put = signal + (to + to / E) * K::lanes, get = signal + (t + t / E) * K::lanes;
   auto const move = [&](auto* memory, auto const& part, bool with_roots) {
-    __syncthreads();  // what the stage before, or another transform, left has been read
+    wait_for_signal<K>();  // what the stage before, or another transform, left has been read
 #pragma unroll
     for (int q = 0; q < stride; ++q)
 #pragma unroll
@@ -144,7 +153,7 @@ __device__ __forceinline__ void exchange(complex_pair<T> (&z)[K::per_thread], ti
         memory[put + (q * (threads * R + threads * R / E) + j * (D + D / E)) * K::lanes] =
             part(z[reversed_bits(j, bits) * stride + q]);
     if (with_roots) stage_roots<K, Stage + 1>(b, at, table, turns);
-    __syncthreads();
+    wait_for_signal<K>();
 #pragma unroll
     for (int i = 0; i < E; ++i)
       part(z[reversed ? reversed_bits(i, all_bits) : i]) =

@@ -9,9 +9,14 @@
 
 namespace smx::cuda_kernels {
 
+struct cluster_shape {
+  unsigned blocks = 1;
+  bool balanced = false;
+};
 struct launch_shape {
   dim3 grid, block;
   std::size_t shared = 0;
+  cluster_shape cluster = {};
 };
 
 template <class... P, class... A>
@@ -23,7 +28,7 @@ cudaError_t launch(cudaStream_t stream, launch_shape const& shape, void (*kernel
   call const c{kernel, {static_cast<P>(a)...}};
   emulator::enqueue(stream, [shape, c] {
     emulator::run(
-        shape.grid, shape.block, shape.shared,
+        shape.grid, shape.block, shape.shared, shape.cluster.blocks,
         [](void const* context) {
           auto const& [f, arguments] = *static_cast<call const*>(context);
           std::apply(f, arguments);

@@ -100,6 +100,12 @@ inline void copy_async_16(void* shared, void const* global, bool there = true) {
     std::abort();
   emulator::later_copy(shared, there ? global : nullptr, 16);
 }
+inline void copy_async_4(void* shared, void const* global, bool there = true) {
+  if (reinterpret_cast<std::uintptr_t>(shared) % 4 != 0 ||
+      (there && reinterpret_cast<std::uintptr_t>(global) % 4 != 0))
+    std::abort();
+  emulator::later_copy(shared, there ? global : nullptr, 4);
+}
 inline void copy_commit() { emulator::close_copies(); }
 template <int Left> void copy_wait() { emulator::finish_copies(Left); }
 
