@@ -20,11 +20,8 @@ void bench::add_long_convolution(std::vector<gpu_row>& rows) {
     add("causal", length, layout::token_major, pass::forward, cuda_operands::f32);
     add("causal-channel-major", length, layout::channel_major, pass::forward, cuda_operands::f32);
   }
-  for (index_t length : sparse_lengths()) {
+  for (index_t length : sparse_lengths())
     add("causal", length, layout::token_major, pass::both, cuda_operands::f32);
-    add_row<true>(rows, "long_convolution", "causal", length, curve_dim,
-                  job<mixer>{of(length), {{1, 1, length, curve_dim}}}, cuda_operands::tf32);
-  }
   add_step<true>(rows, "long_convolution", "causal", 4096, curve_dim, of(4096), {{1, 1, 4096, curve_dim}});
   add_step<false>(rows, "long_convolution", "causal", 4096, curve_dim, of(4096), {{1, 1, 4096, curve_dim}});
 }

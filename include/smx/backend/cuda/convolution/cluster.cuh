@@ -4,7 +4,7 @@
 /// A block that transforms thousands of points holds one channel or two: 4 or 8 bytes of each 32-byte sector
 /// that it would move. So the blocks of a cluster share out the positions of eight channels: each moves all
 /// channels of its positions, whole sectors, and hands them to the blocks whose channels they are through
-/// shared memory, on the way in and on the way back. Of 1024 points one block holds all eight.
+/// shared memory, on the way in and on the way back.
 #pragma once
 
 #include <smx/backend/cuda/cluster.cuh>
@@ -20,8 +20,8 @@ template <class K> struct convolution_cluster {
   static constexpr int positions = K::points / blocks;
   /// The threads of a warp move `channels` channels of neighbouring positions: in different banks.
   static constexpr int pitch = positions + 32 / channels;
-  static constexpr std::size_t exchange =
-      static_cast<std::size_t>(K::padded * K::groups);  ///< complex numbers
+  /// Complex numbers that wait between stages.
+  static constexpr std::size_t exchange = static_cast<std::size_t>(K::padded * K::groups);
   static constexpr std::size_t shared_bytes =
       sizeof(T) * (2 * (2 * K::turns + exchange) + channels * static_cast<std::size_t>(pitch));
   /// Where many blocks share an SM, it matters more that all SMs have as many.
@@ -32,23 +32,12 @@ template <class K> struct convolution_cluster {
   static_assert(K::lanes == 1 && K::threads % channels == 0 && positions % 32 == 0 && sizeof(T) == 4);
   static_assert(from_a_block * blocks == K::per_thread && from_a_block * K::threads_a_signal == positions);
 
-  /// A barrier of the cluster in two halves.
-  __device__ static __forceinline__ void arrive() {
-    if constexpr (blocks > 1) arrive_at_cluster();
-  }
-  __device__ static __forceinline__ void wait() {
-    if constexpr (blocks > 1)
-      wait_for_cluster();
-    else
-      __syncthreads();
-  }
   /// f(i, entry) for point thread + i threads_a_signal of a channel, in whose share it is.
   template <class F>
   __device__ static __forceinline__ void each_point(T* share, int channel, int thread, F const& f) {
 #pragma unroll
     for (int b = 0; b < blocks; ++b) {
-      T* there = share + channel * pitch + thread;
-      if constexpr (blocks > 1) there = in_block(there, static_cast<unsigned>(b));
+      T* const there = in_block(share + channel * pitch + thread, static_cast<unsigned>(b));
 #pragma unroll
       for (int i = 0; i < from_a_block; ++i) f(b * from_a_block + i, there[i * K::threads_a_signal]);
     }
@@ -153,20 +142,20 @@ __global__ void __launch_bounds__(K::threads, K::min_blocks) convolve_cluster(co
         [&](auto& z) {
           if (job.x.there) {
             fill_share<C, K>(job, entries_to_move<C>(job, s, tile, share), s, at.thread);
-            C::arrive();
-            C::wait();
+            arrive_at_cluster();
+            wait_for_cluster();
             C::each_point(share, channel, at.thread, [&](int i, T entry) { z[i] = {entry, 0}; });
           } else {
             load_signal<K>(job, s, at.thread, z);
           }
-          C::arrive();
+          arrive_at_cluster();
         },
         [&](auto const& z) {
-          C::wait();
+          wait_for_cluster();
           if (job.to.there) return store_signal<K>(job, s, at.thread, z);
           C::each_point(share, channel, at.thread, [&](int i, T& entry) { entry = z[i].re; });
-          C::arrive();
-          C::wait();
+          arrive_at_cluster();
+          wait_for_cluster();
           empty_share<C>(job, entries_to_move<C>(job, s, tile, share));
         });
   }

@@ -148,9 +148,6 @@ template <class T> void launch_halves(cuda_launcher const& on, index_t points, c
 /// f(tile) for the tile of a cluster's block; whether there is one.
 template <class T, class F> bool with_cluster_tile(index_t points, F const& f) {
   if constexpr (sizeof(T) == 4) switch (points) {
-      case 1024:
-        f(typename cluster_tile_for<T, 1024>::type{});
-        return true;
       case 2048:
         f(typename cluster_tile_for<T, 2048>::type{});
         return true;

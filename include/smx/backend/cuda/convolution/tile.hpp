@@ -131,9 +131,6 @@ inline constexpr int cluster_channels = 8;
 template <class T, int Points> struct cluster_tile_for {
   using type = typename convolution_tile_for<T, Points, false>::type;
 };
-template <> struct cluster_tile_for<float, 1024> {  // one block
-  using type = convolution_tile<float, 1024, 32, 1, 8>;
-};
 template <> struct cluster_tile_for<float, 2048> { using type = convolution_tile<float, 2048, 16, 1, 1>; };
 
 /// Up to which number of points one block transforms, where channels are neighbours (across) and where
