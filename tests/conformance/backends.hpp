@@ -15,20 +15,11 @@ namespace test {
 template <class W>
 concept Workspace = std::same_as<W, smx::workspace<smx::host_space>>;
 
-#if defined(TEST_CONFORMANCE_SCALAR)  // clang: what the CPU backend runs, in one type
-/// One thread in the caller's block, or as many as a law asks for.
-struct make_cpu {
-  smx::cpu operator()(int threads = 1) const { return smx::cpu(threads); }
-  smx::cpu operator()(smx::workspace<smx::host_space> ws) const {
-    return smx::cpu(std::move(ws), smx::thread_pool(1));
-  }
-};
-
-using scalar = TEST_CONFORMANCE_SCALAR;
-template <class M> inline constexpr bool selected = std::same_as<typename M::scalar, scalar>;
-template <class> auto backends() { return std::tuple{smx::testing::backend{"cpu", make_cpu{}}}; }
+#if defined(TEST_CONFORMANCE_SCALAR)
+template <class M> inline constexpr bool selected = std::same_as<typename M::scalar, TEST_CONFORMANCE_SCALAR>;
 #else
 template <class> inline constexpr bool selected = true;
+#endif
 
 /// Mixers that are run under a trace too: between them they call every primitive and every tuned kernel.
 template <class> inline constexpr bool is_traced = false;
@@ -38,16 +29,22 @@ template <> inline constexpr bool is_traced<smx::masked_monarch<double>> = true;
 template <> inline constexpr bool is_traced<smx::monarch<double>> = true;
 template <> inline constexpr bool is_traced<smx::ssd<double>> = true;
 
-/// All of them in double. In float, whose kernels are other code, the CPU backend on the pool without threads
-/// (clang's build has the one with): the reference sums in double whatever it is given, and recipes are the
-/// same calls.
+/// One thread in the caller's block, or as many as a law asks for.
+struct make_cpu {
+  smx::cpu operator()(int threads = 1) const { return smx::cpu(threads); }
+  smx::cpu operator()(smx::workspace<smx::host_space> ws) const {
+    return smx::cpu(std::move(ws), smx::thread_pool(1));
+  }
+};
+
+/// All of them in double. In float, whose kernels are other code, the CPU backend: the reference sums in
+/// double whatever it is given, and recipes are the same calls.
 template <class M> auto backends() {
   using namespace smx;
   using smx::testing::backend;
   using smx::testing::untuned;
   if constexpr (std::same_as<typename M::scalar, float>) {
-    return std::tuple{backend{
-        "cpu, serial", [](Workspace auto... ws) { return cpu_backend<serial_pool>(std::move(ws)...); }}};
+    return std::tuple{backend{"cpu", make_cpu{}}};
   } else {
     auto const all = std::tuple{
         backend{"reference", [](Workspace auto... ws) { return reference_backend(std::move(ws)...); }},
@@ -63,7 +60,6 @@ template <class M> auto backends() {
       return all;
   }
 }
-#endif
 
 /// Every law for mixer M on every backend, if this build tests mixers of its type.
 template <class M> void conforms() {
