@@ -78,7 +78,7 @@ class cuda_backend {
     return {.slab_bytes = options_.slab_bytes,
             .operands = static_cast<int>(options_.operands),
             .block_bytes = own_.block_bytes(),
-            .clusters = options_.clusters && own_.has_clusters()};
+            .clusters = options_.clusters && own_.clusters()};
   }
   /// Primitives and kernels since the backend was made: what plan counts as launches.
   index_t launches() const { return launches_; }

@@ -2,10 +2,12 @@
 /// \file  Clusters: neighbouring blocks that run at the same time and reach each other's shared memory, from
 /// compute capability 9.0 on (PTX ISA, "Cooperative Thread Arrays").
 ///
-/// Elsewhere kernels that use them have no body: hosts ask tiling::clusters first.
+/// Elsewhere kernels that use them have no body: hosts ask has_clusters first.
 #pragma once
 
 #include <cuda_runtime.h>
+
+#include <smx/backend/cuda/error.cuh>
 
 namespace smx::cuda_kernels {
 
@@ -36,5 +38,20 @@ __device__ __forceinline__ void wait_for_cluster() {}
 template <class T> __device__ __forceinline__ T* in_block(T* own, unsigned) { return own; }
 
 #endif
+
+/// Does nothing; says what this program's kernels were compiled for.
+template <class = void> __global__ void compiled_for() {}
+
+/// Whether the current device forms clusters, and kernels were compiled for devices that do: code for 8.0
+/// runs on them too, without.
+inline bool has_clusters() {
+  int device = 0, can = 0;
+  cudaFuncAttributes about{};
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&can, cudaDevAttrClusterLaunch, device), "cudaDeviceGetAttribute");
+  check(cudaFuncGetAttributes(&about, reinterpret_cast<void const*>(compiled_for<>)),
+        "cudaFuncGetAttributes");
+  return can != 0 && about.ptxVersion >= 90;
+}
 
 }  // namespace smx::cuda_kernels

@@ -6,6 +6,7 @@
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
 
+#include <smx/backend/cuda/cluster.cuh>
 #include <smx/backend/cuda/error.cuh>
 #include <smx/backend/cuda/memory.cuh>
 
@@ -33,7 +34,7 @@ class resources {
   /// Shared memory that a block may ask for.
   std::size_t block_bytes() const { return block_bytes_; }
   /// Whether blocks can reach each other's.
-  bool has_clusters() const { return has_clusters_; }
+  bool clusters() const { return clusters_; }
   int* flag() const { return flag_; }
   /// Whether a kernel raised the flag; lowers it.
   bool flag_was_raised() {
@@ -80,13 +81,12 @@ class resources {
 #endif
   }
   void take_all(std::size_t blas_bytes) {
-    int device = 0, bytes = 0, clusters = 0;
+    int device = 0, bytes = 0;
     check(cudaGetDevice(&device), "cudaGetDevice");
     check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
           "cudaDeviceGetAttribute");
     block_bytes_ = static_cast<std::size_t>(bytes);
-    check(cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, device), "cudaDeviceGetAttribute");
-    has_clusters_ = clusters != 0;
+    clusters_ = cuda_kernels::has_clusters();
     flag_ = static_cast<int*>(take_pinned(sizeof(int)));
     *flag_ = 0;
     check(cublasCreate(&blas_), "cublasCreate");
@@ -108,7 +108,7 @@ class resources {
   cublasHandle_t blas_ = nullptr;
   void* blas_workspace_ = nullptr;
   std::size_t block_bytes_ = 0;
-  bool has_clusters_ = false;
+  bool clusters_ = false;
   int* flag_ = nullptr;
 };
 

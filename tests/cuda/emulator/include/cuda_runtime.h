@@ -137,7 +137,6 @@ enum cudaDeviceAttr : int {
   cudaDevAttrComputeCapabilityMajor = 75,
   cudaDevAttrComputeCapabilityMinor = 76,
   cudaDevAttrL2CacheSize = 38,
-  cudaDevAttrClusterLaunch = 120,
 };
 enum cudaStreamCaptureStatus : int {
   cudaStreamCaptureStatusNone,
@@ -183,7 +182,6 @@ inline cudaError_t cudaDeviceGetAttribute(int* to, cudaDeviceAttr what, int) {
         : what == cudaDevAttrMultiProcessorCount        ? 4
         : what == cudaDevAttrComputeCapabilityMajor     ? 9
         : what == cudaDevAttrL2CacheSize                ? 50 << 20
-        : what == cudaDevAttrClusterLaunch              ? 1
                                                         : 0;
   return cudaSuccess;
 }

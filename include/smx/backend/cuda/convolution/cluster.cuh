@@ -122,7 +122,8 @@ __device__ __forceinline__ void empty_share(convolution_job<T> const& job, moved
   }
 }
 
-/// convolve_tiles for these. What is complex is no caller's, and lies as for single blocks.
+/// convolve_tiles by clusters. Sources and sinks that are complex are scratch, whose positions are
+/// neighbours.
 template <class K, class T>
 __global__ void __launch_bounds__(K::threads, K::min_blocks) convolve_cluster(convolution_job<T> const job) {
   if constexpr (compiles_for_clusters) {

@@ -174,6 +174,7 @@ template <class T> void launch_clusters(cuda_launcher const& on, index_t points,
   job.tiles = static_cast<unsigned>(ceil_div(job.lanes, cluster_channels));
   with_cluster_tile<T>(points, [&]<class K>(K) {
     using C = convolution_cluster<K>;
+    static_assert(K::per_thread == convolution_tile_for<T, K::points, false>::type::per_thread);  // one table
     on.launch({dim3(job.tiles * job.batch * C::blocks),
                dim3(K::threads),
                C::shared_bytes,

@@ -8,6 +8,7 @@
 namespace smx::cuda_kernels {
 
 inline constexpr bool compiles_for_clusters = true;
+inline bool has_clusters() { return true; }
 
 inline unsigned block_of_cluster() { return emulator::block_of_cluster(); }
 inline void arrive_at_cluster() { emulator::arrive_at_cluster(); }
