@@ -162,6 +162,28 @@ bool release_waiting(std::size_t rank) {
   return moved;
 }
 
+/// What the threads of a block did: more than poll, or that.
+struct round {
+  bool moved = false, polled = false;
+};
+round run_ready(std::size_t rank, std::size_t& left) {
+  round r;
+  for (std::size_t i = rank * m.threads; i < (rank + 1) * m.threads; ++i) {
+    fiber& f = m.fibers[i];
+    if (f.is != state::ready) continue;
+    m.running = i;
+    m.now.thread = f.thread;
+    m.now.block = m.own_block().index;
+    f.polls = false;
+    smx_switch_fiber(&m.scheduler, f.saved);
+    r.moved = r.moved || !f.polls;
+    r.polled = r.polled || f.polls;
+    if (f.is == state::done) --left;
+  }
+  return r;
+}
+
+/// Each block runs as far as it can before the next one does: it may not count on the others to keep up.
 void run_cluster() {
   std::size_t const threads = m.threads * m.blocks.size();
   std::size_t left = threads;
@@ -171,22 +193,15 @@ void run_cluster() {
   int idle = 0;  // rounds in which threads did nothing but poll
   while (left > 0) {
     bool moved = false, polled = false;
-    for (std::size_t i = 0; i < threads; ++i) {
-      fiber& f = m.fibers[i];
-      if (f.is != state::ready) continue;
-      m.running = i;
-      m.now.thread = f.thread;
-      m.now.block = m.own_block().index;
-      f.polls = false;
-      smx_switch_fiber(&m.scheduler, f.saved);
-      moved = moved || !f.polls;
-      polled = polled || f.polls;
-      if (f.is == state::done) --left;
-    }
-    if (left == 0) break;
-    for (std::size_t b = 0; b < m.blocks.size(); ++b) moved = release_waiting(b) || moved;
+    for (std::size_t b = 0; b < m.blocks.size(); ++b)
+      for (bool again = true; again && left > 0;) {
+        round const r = run_ready(b, left);
+        again = release_waiting(b) || r.moved;
+        moved = moved || again;
+        polled = polled || r.polled;
+      }
     idle = moved ? 0 : idle + 1;
-    if (!moved && (!polled || idle > 2)) stuck();
+    if (left > 0 && !moved && (!polled || idle > 2)) stuck();
   }
 }
 

@@ -332,6 +332,8 @@ template <class T> void one_part(test::reporter& report) {
 /// tile, lengths around its size.
 void clusters(test::reporter& report) {
   convolution_limits const limits = limits_of<float>(true);
+  report("cuda_options::clusters = false",
+         cuda_backend({.clusters = false}).how().clusters ? verdict("clusters are used") : testing::holds);
   for (convolution_kind kind : kinds)
     for (index_t length : {1025, 1300, 2048})
       for (index_t channels : {2, 8, 19}) {

@@ -147,23 +147,11 @@ template <class T> void launch_halves(cuda_launcher const& on, index_t points, c
 
 /// f(tile) for the tile of a cluster's block; whether there is one.
 template <class T, class F> bool with_cluster_tile(index_t points, F const& f) {
-  if constexpr (sizeof(T) == 4) switch (points) {
-      case 2048:
-        f(typename cluster_tile_for<T, 2048>::type{});
-        return true;
-      case 4096:
-        f(typename cluster_tile_for<T, 4096>::type{});
-        return true;
-      case 8192:
-        f(typename cluster_tile_for<T, 8192>::type{});
-        return true;
-      case 16384:
-        f(typename cluster_tile_for<T, 16384>::type{});
-        return true;
-      default:
-        break;
-    }
-  return false;
+  bool found = false;
+  with_points<T>(points, [&]<int N>(std::integral_constant<int, N>) {
+    if constexpr (sizeof(T) == 4 && N >= 2048) found = true, f(typename cluster_tile_for<T, N>::type{});
+  });
+  return found;
 }
 template <class T> bool has_cluster_tile(index_t points) {
   return with_cluster_tile<T>(points, [](auto) {});
