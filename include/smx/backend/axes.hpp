@@ -5,39 +5,31 @@
 
 #include <utility>
 
-#include <smx/core/view.hpp>
+#include <smx/core/extents.hpp>
 
 namespace smx::detail {
 
-/// Sorts the axes by the output's strides, the largest first.
-template <int R, class Y, class... X> SMX_INLINE void order_axes(extents<R>& ext, Y& y, X&... x) {
-  auto const size = [&](int r) { return y.str[r] < 0 ? -y.str[r] : y.str[r]; };
-  for (int r = 1; r < R; ++r)
+/// Sorts the axes by the strides of the first of `views` arrays, the largest first, drops axes of extent 1
+/// and merges neighbours that every array walks as one. ext and each strides[v] have `rank` entries and are
+/// overwritten; returns how many axes are left (0 to rank).
+inline int simplify_axes(int rank, index_t* ext, index_t* const* strides, int views) {
+  auto const size = [&](int r) { return strides[0][r] < 0 ? -strides[0][r] : strides[0][r]; };
+  for (int r = 1; r < rank; ++r)
     for (int q = r; q > 0 && size(q - 1) < size(q); --q) {
       std::swap(ext[q - 1], ext[q]);
-      std::swap(y.str[q - 1], y.str[q]);
-      (std::swap(x.str[q - 1], x.str[q]), ...);
+      for (int v = 0; v < views; ++v) std::swap(strides[v][q - 1], strides[v][q]);
     }
-}
-
-/// Drops axes of extent 1 and merges neighbours that every view walks as one; returns how many axes are left
-/// (0 to R).
-template <int R, class... V> SMX_INLINE int fuse_axes(extents<R>& ext, V&... v) {
   int n = 0;
-  auto const keep = [&](int r) {
-    ext[n] = ext[r];
-    ((v.str[n] = v.str[r]), ...);
-    ++n;
-  };
-  for (int r = 0; r < R; ++r) {
-    if (ext[r] == 1) continue;
-    bool const merges = n > 0 && (... && (v.str[n - 1] == v.str[r] * ext[r]));
-    if (merges) {
-      ext[n - 1] *= ext[r];
-      ((v.str[n - 1] = v.str[r]), ...);
-    } else {
-      keep(r);
-    }
+  for (int r = 0; r < rank; ++r) {
+    index_t const count = ext[r];
+    if (count == 1) continue;
+    bool merges = n > 0;
+    for (int v = 0; v < views && merges; ++v) merges = strides[v][n - 1] == strides[v][r] * count;
+    if (merges)
+      ext[n - 1] *= count;
+    else
+      ext[n++] = count;
+    for (int v = 0; v < views; ++v) strides[v][n - 1] = strides[v][r];
   }
   return n;
 }

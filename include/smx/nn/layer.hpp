@@ -46,6 +46,16 @@ template <class F> struct prefixed {
     f(info, one...);
   }
 };
+
+// A part of a part gets one longer prefix, not a visitor around a visitor: however deep a weight lies, its
+// layer is walked by visitors of the same few types, which compile once.
+template <class F> prefixed<F> with_prefix(std::string prefix, F& f) { return {std::move(prefix), f}; }
+template <class F> prefixed<F> with_prefix(std::string const& prefix, prefixed<F> const& outer) {
+  return {outer.prefix + prefix, outer.f};
+}
+template <class F> prefixed<F> with_prefix(std::string const& prefix, prefixed<F>& outer) {
+  return with_prefix(prefix, std::as_const(outer));
+}
 }  // namespace detail
 
 /// A visitor for the weights of a part: names get `prefix` in front, or a number and a point.
@@ -53,13 +63,13 @@ template <class F> auto under(char const* prefix, F& f) {
   if constexpr (Nameless<F>)
     return f;
   else
-    return detail::prefixed<F>{prefix, f};
+    return detail::with_prefix(prefix, f);
 }
 template <class F> auto under(index_t number, F& f) {
   if constexpr (Nameless<F>)
     return f;
   else
-    return detail::prefixed<F>{std::to_string(number) + ".", f};
+    return detail::with_prefix(std::to_string(number) + ".", f);
 }
 
 // The visitors below depend on no layer, so that a part's walk compiles once for all layers that hold it.

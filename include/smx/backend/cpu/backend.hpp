@@ -59,38 +59,7 @@ template <class Pool = thread_pool> class cpu_backend {
 
   template <class F, class Y, class... X> void map(F const& f, Y y, X... x) {
     detail::check_map(y, x...);
-    if (y.size() == 0) return;
-    auto ext = y.ext;
-    detail::order_axes(ext, y, x...);
-    int const axes = detail::fuse_axes(ext, y, x...);
-    if constexpr (Y::rank >= 2) {
-      int const across = cpu_kernels::axis_across(axes, ext, x...);
-      if (across >= 0) {
-        constexpr index_t height = cpu_kernels::map_block_rows;
-        index_t const row = ext[axes - 1], high = ext[across],
-                      blocks = y.size() / row / high * ((high + height - 1) / height),
-                      per = std::max(index_t{1}, entries_per_task / (height * row));
-        tasks((blocks + per - 1) / per, [&](index_t i) {
-          cpu_kernels::map_blocks(f, axes, across, ext, i * per, std::min(blocks, (i + 1) * per), y,
-                                  as_input(x)...);
-        });
-        return;
-      }
-    }
-    index_t const row = axes == 0 ? 1 : ext[axes - 1], rows = y.size() / row;
-    if (rows == 1 && row > 2 * entries_per_task) {  // one long row: cut it
-      tasks((row + entries_per_task - 1) / entries_per_task, [&](index_t i) {
-        index_t const at = i * entries_per_task, n = std::min(entries_per_task, row - at);
-        auto const from = [&](auto const& v) { return v.ptr + at * v.str[axes - 1]; };
-        cpu_kernels::map_row(f, n, from(y), y.str[axes - 1],
-                             std::pair<typename X::value_type const*, index_t>(from(x), x.str[axes - 1])...);
-      });
-      return;
-    }
-    index_t const per = std::max(index_t{1}, entries_per_task / row);
-    tasks((rows + per - 1) / per, [&](index_t i) {
-      cpu_kernels::map_rows(f, axes, ext, i * per, std::min(rows, (i + 1) * per), y, as_input(x)...);
-    });
+    if (y.size() != 0) walk(cpu_kernels::make_map_walk(f, y, x...));
   }
   template <class F, class Y> void generate(F const& f, Y y) {
     by_leading_axis(y.ext, [&](index_t first, index_t count) {
@@ -298,6 +267,24 @@ template <class Pool = thread_pool> class cpu_backend {
       index_t const column = i % cuts * per;
       f(column_range{i / cuts / e[1], i / cuts % e[1], column, std::min(per, e[3] - column)});
     });
+  }
+
+  [[gnu::noinline]] void walk(cpu_kernels::map_walk const& job) const {
+    index_t const row = job.row_size(), rows = job.rows();
+    if (job.across >= 0) {
+      index_t const blocks = job.blocks(),
+                    per = std::max(index_t{1}, entries_per_task / (cpu_kernels::map_block_rows * row));
+      tasks((blocks + per - 1) / per,
+            [&](index_t i) { job.run_blocks(i * per, std::min(blocks, (i + 1) * per)); });
+    } else if (rows == 1 && row > 2 * entries_per_task) {  // one long row: cut it
+      tasks((row + entries_per_task - 1) / entries_per_task, [&](index_t i) {
+        index_t const first = i * entries_per_task;
+        job.run_part(first, std::min(entries_per_task, row - first));
+      });
+    } else {
+      index_t const per = std::max(index_t{1}, entries_per_task / row);
+      tasks((rows + per - 1) / per, [&](index_t i) { job.run_rows(i * per, std::min(rows, (i + 1) * per)); });
+    }
   }
 
   /// Blocks of C, each computed by one thread; how C is cut depends on the shapes only.

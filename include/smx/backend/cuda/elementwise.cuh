@@ -103,8 +103,8 @@ template <class F, class Y, int R, class S, class... X>
 cudaError_t map(cudaStream_t stream, F const& f, view<Y, R, S> y, view<X, R, S>... x) {
   if (y.size() == 0) return cudaSuccess;
   auto ext = y.ext;
-  smx::detail::order_axes(ext, y, x...);
-  int const axes = smx::detail::fuse_axes(ext, y, x...);
+  index_t* const strides[] = {&y.str[0], &x.str[0]...};
+  int const axes = smx::detail::simplify_axes(R, &ext[0], strides, 1 + static_cast<int>(sizeof...(X)));
   operand<Y, R> const to{y.ptr, y.str};
   auto const start = [&]<int W>(std::integral_constant<int, W>) {
     extents<R> e = ext;
