@@ -62,13 +62,23 @@ template <class M> class runner {
   /// Forward with a tape, then backward with that tape.
   void train(M const& m, weights const& w, inputs const& x, read dy, write y, weights_to const& dw,
              inputs_to const& dx) const {
-    calls_->backward(be_.get(), m, {w, x, y}, {w, x, dy, dw, dx});
+    calls_->backward(
+        be_.get(), m, {w, x, y}, {w, x, dy, dw, dx},
+        [](void const*, void const* backward, void (*call)(void const*)) { call(backward); }, nullptr);
   }
-  /// backward with the tape of other arguments, and without one.
-  void backward_on_tape_of(M const& m, weights const& taped_w, inputs const& taped_x, write taped_y,
-                           weights const& w, inputs const& x, read dy, weights_to const& dw,
-                           inputs_to const& dx) const {
-    calls_->backward(be_.get(), m, {taped_w, taped_x, taped_y}, {w, x, dy, dw, dx});
+  /// One forward with a tape of other arguments, then body(backward), which may call `backward` as often as
+  /// it likes: with that tape, and with the arguments as they are at the time. Those may change their extents
+  /// in between, not their memory.
+  template <class F>
+  void on_tape_of(M const& m, weights const& taped_w, inputs const& taped_x, write taped_y, weights const& w,
+                  inputs const& x, read const& dy, weights_to const& dw, inputs_to const& dx,
+                  F const& body) const {
+    calls_->backward(
+        be_.get(), m, {taped_w, taped_x, taped_y}, {w, x, dy, dw, dx},
+        [](void const* f, void const* backward, void (*call)(void const*)) {
+          (*static_cast<F const*>(f))([=] { call(backward); });
+        },
+        &body);
   }
   void backward_without_tape(M const& m, weights const& w, inputs const& x, read dy, weights_to const& dw,
                              inputs_to const& dx) const {
@@ -122,13 +132,15 @@ template <class M> class runner {
   struct backward_arguments {
     weights const& w;
     inputs const& x;
-    read dy;
+    read const& dy;
     weights_to const& dw;
     inputs_to const& dx;
   };
+  /// f(backward) behind a pointer: body(f, backward, how it is called).
+  using backward_body = void (*)(void const* f, void const* backward, void (*call)(void const*));
   struct calls {
     void (*forward)(void*, M const&, weights const&, inputs const&, write);
-    void (*backward)(void*, M const&, taped const&, backward_arguments const&);
+    void (*backward)(void*, M const&, taped const&, backward_arguments const&, backward_body, void const*);
     void (*backward_without_tape)(void*, M const&, backward_arguments const&);
     plan_report (*planned)(void const*, M const&, std::vector<extents<4>> const&);
     std::size_t (*workspace_bytes)(void const*);
@@ -182,6 +194,14 @@ template <class M> class runner {
         copies.close();
       }
     }
+    /// An argument of run(), as it is now, where the backend sees it.
+    template <class A> decltype(auto) seen(A const& a) const {
+      if constexpr (here)
+        return (a);
+      else
+        return there(a);
+    }
+
     /// f(backend, state where it is, arguments...).
     template <class F, class... A> void run_state(state& s, F const& f, A const&... a) {
       if constexpr (here) {
@@ -273,13 +293,20 @@ template <class M> class runner {
                                            auto const& yb) { m.forward(be, wb.of, xb, tape_of<M, B>{}, yb); },
                                        with_mixer<weights>{m, w}, x, y);
             },
-            [](void* b, M const& m, taped const& t, backward_arguments const& a) {
-              static_cast<on*>(b)->run(
-                  [&](B& be, auto const& tw, auto const& tx, auto const& ty, auto const& wb, auto const& xb,
-                      auto const& dy, auto const& dw, auto const& dx) {
+            [](void* b, M const& m, taped const& t, backward_arguments const& a, backward_body body,
+               void const* f) {
+              on& self = *static_cast<on*>(b);
+              self.run(
+                  [&](B& be, auto const& tw, auto const& tx, auto const& ty, auto const&...) {
                     auto const tape = m.make_tape(be, tx);
                     m.forward(be, tw.of, tx, tape, ty);
-                    m.backward(be, wb.of, xb, tape, dy, dw.of, dx);
+                    auto const backward = [&] {
+                      m.backward(be, self.seen(with_mixer<weights>{m, a.w}).of, self.seen(a.x), tape,
+                                 self.seen(a.dy), self.seen(with_mixer<weights_to>{m, a.dw}).of,
+                                 self.seen(a.dx));
+                    };
+                    body(f, &backward,
+                         [](void const* call) { (*static_cast<decltype(backward) const*>(call))(); });
                   },
                   with_mixer<weights>{m, t.w}, t.x, t.y, with_mixer<weights>{m, a.w}, a.x, a.dy,
                   with_mixer<weights_to>{m, a.dw}, a.dx);

@@ -90,9 +90,10 @@ template <HasCases M> verdict bad_extents_throw(runner<M> const& be, problem<M> 
     } catch (precondition_error const& e) {
       if (!names_one_of(e.what(), names))
         bad = text("%s: the message does not name %s: %s", what.c_str(), names[0].c_str(), e.what());
-      else
-        bad = in_context(what, identical("outputs after a throw", call.outputs(p.mixer), untouched));
     }
+  };
+  auto const expect_untouched = [&](std::string const& what) {
+    if (!bad) bad = in_context(what, identical("outputs after a throw", call.outputs(p.mixer), untouched));
   };
   // v: the view inside `call` that is spoiled
   auto const spoil = [&](std::string const& name, std::vector<std::string> const& names, auto& v,
@@ -107,7 +108,10 @@ template <HasCases M> verdict bad_extents_throw(runner<M> const& be, problem<M> 
         v = good;
       }
   };
-  auto const forward = [&] { be.forward(p.mixer, call.w, call.x, call.y); };
+  auto const spoil_forward = [&](std::string const& name, std::vector<std::string> const& names, auto& v) {
+    spoil(name, names, v, [&] { be.forward(p.mixer, call.w, call.x, call.y); });
+    expect_untouched(name);
+  };
   auto const fits = [&](std::string const& own, std::initializer_list<char const*> others) {
     std::vector<std::string> names{own};
     names.insert(names.end(), inputs.begin(), inputs.end());
@@ -116,36 +120,36 @@ template <HasCases M> verdict bad_extents_throw(runner<M> const& be, problem<M> 
   };
   M::for_each_input(
       [&](char const* name, auto& v) {
-        if (v.size() > 0) spoil(name, fits(name, {"y"}), v, forward);
+        if (v.size() > 0) spoil_forward(name, fits(name, {"y"}), v);
       },
       call.x);
   p.mixer.for_each_weight(
-      [&](auto const& info, auto& v) {
-        spoil(std::string("forward: ") + info.name, {info.name}, v, forward);
-      },
+      [&](auto const& info, auto& v) { spoil_forward(std::string("forward: ") + info.name, {info.name}, v); },
       call.w);
-  spoil("y", {"y"}, call.y, forward);
+  spoil_forward("y", {"y"}, call.y);
   if (bad) return bad;
 
   bad_call<M> const good(p);  // whose tape backward is given
-  auto const backward = [&] {
-    be.backward_on_tape_of(p.mixer, good.w, good.x, good.y, call.w, call.x, call.dy, call.dw, call.dx);
+  auto const spoil_backward = [&](std::string const& name, std::vector<std::string> const& names, auto& v) {
+    be.on_tape_of(p.mixer, good.w, good.x, good.y, call.w, call.x, call.dy, call.dw, call.dx,
+                  [&](auto const& backward) { spoil(name, names, v, backward); });
+    expect_untouched(name);
   };
   M::for_each_input(
       [&](char const* name, auto& v, auto& dv) {
         if (v.size() == 0) return;
         std::string const gradient = std::string("d") + name;
-        spoil(std::string("backward: ") + name, fits(name, {"dy", gradient.c_str(), "tape"}), v, backward);
-        spoil(gradient, {gradient}, dv, backward);
+        spoil_backward(std::string("backward: ") + name, fits(name, {"dy", gradient.c_str(), "tape"}), v);
+        spoil_backward(gradient, {gradient}, dv);
       },
       call.x, call.dx);
   p.mixer.for_each_weight(
       [&](auto const& info, auto& v, auto& dv) {
-        spoil(std::string("backward: ") + info.name, {info.name}, v, backward);
-        if (info.trained) spoil(std::string("d") + info.name, {std::string("d") + info.name}, dv, backward);
+        spoil_backward(std::string("backward: ") + info.name, {info.name}, v);
+        if (info.trained) spoil_backward(std::string("d") + info.name, {std::string("d") + info.name}, dv);
       },
       call.w, call.dw);
-  spoil("dy", {"dy"}, call.dy, backward);
+  spoil_backward("dy", {"dy"}, call.dy);
   return bad;
 }
 
