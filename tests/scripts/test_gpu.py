@@ -108,6 +108,24 @@ class Gpu(unittest.TestCase):
         self.assertEqual(self.run_it("--no-build", "--only", "test", "--smoke")[0], 0)
         self.assertEqual(self.run_it("--no-build", "--only", "test")[0], 1)
 
+    def test_what_the_tests_do_not_run_compiles_beside_them(self):
+        words = self.folder / "ninja"
+        self.tool("nvcc", "exit 0")
+        self.tool("cmake", "exit 0")
+        self.tool("ninja", f'echo "$@" >>{words}; case "$*" in *cuda_tests*) ;; *) sleep 5; touch {self.build}/rest ;; esac')
+        self.register(
+            f"add_test(cuda.early test ! -e {self.build}/rest)\nset_tests_properties(cuda.early PROPERTIES LABELS cuda)\n"
+            f"add_test(cuda.goldens test -e {self.build}/rest)\n"
+            'set_tests_properties(cuda.goldens PROPERTIES LABELS "cuda;goldens")\n'
+        )
+        code, out, err = self.run_it("--only", "test,bench", "--no-peers", "--jobs", "3")
+        self.assertEqual((code, err), (0, ""), out)
+        first, second = words.read_text().splitlines()
+        self.assertIn("-j 3 -k 0 cuda_tests", first)
+        self.assertTrue(second.endswith("-j 3 -k 0"), second)
+        for stage in ("build", "test", "build-rest", "goldens", "bench"):
+            self.assertRegex(out, rf"(?m)^   {stage} +\d+ s$")
+
     def test_a_build_that_fails_lets_the_rest_run(self):
         self.tool("nvcc", "exit 1")
         self.tool("cmake", "echo no compiler here; exit 1")
@@ -117,6 +135,16 @@ class Gpu(unittest.TestCase):
         self.assertIn("failed: build\n", err)
         self.assertRegex(out, r"(?m)^   test +\d+ s$")
         self.assertIn("no compiler here", err)
+
+    def test_a_test_that_does_not_compile_stops_neither_the_rest_of_the_build_nor_the_stages(self):
+        self.tool("nvcc", "exit 0")
+        self.tool("cmake", "exit 0")
+        self.tool("ninja", 'case "$*" in *cuda_tests*) echo error: in a test; exit 1 ;; esac')
+        code, out, err = self.run_it("--only", "test,bench", "--no-peers")
+        self.assertEqual(code, 1)
+        self.assertEqual(err, "error: in a test\nfailed: build\n")
+        self.assertRegex(out, r"(?m)^   build-rest +\d+ s$")
+        self.assertTrue((self.out / "results.json").exists())
 
     @unittest.skipIf(glob.glob("/dev/nvidia[0-9]*"), "this machine has a GPU")
     def test_without_a_gpu(self):
