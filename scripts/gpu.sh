@@ -181,7 +181,7 @@ end_rest() {
 # share a GPU in turns of some 0.2 ms, and a law, which waits for every result, takes 4 s alone on an H200 and over a
 # minute beside 13 others.
 run_tests() {
-  local log="$1" select=(-L '^cuda$') seconds=180 found
+  local log="$1" select=(-L '^cuda$') seconds=240 found
   shift
   [ "$mode" = default ] || { select+=(-L '^smoke$'); seconds=60; }
   [ "$full" = no ] || seconds=3600

@@ -80,6 +80,8 @@ TEST_CASE("every law fails on a mixer that breaks it") {
       {flaw::checks_no_output, "bad extents throw", "x with extent"},
       {flaw::names_no_argument, "bad extents throw", "the message does not name x"},
       {flaw::writes_before_it_checks, "bad extents throw", "outputs after a throw"},
+      {flaw::checks_no_gradient, "bad extents throw", "dw with extent"},
+      {flaw::writes_gradient_too_early, "bad extents throw", "backward: x: outputs after a throw"},
       {flaw::checks_no_overlap, "overlaps throw", "in the memory of"},
       {flaw::checks_no_tape, "an empty tape throws", "without a tape"},
       {flaw::mixes_batch, "batch and heads are independent", "y of batch entry 1 alone"},

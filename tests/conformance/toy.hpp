@@ -37,6 +37,8 @@ enum class flaw : char {
   checks_no_output,            //
   names_no_argument,           //
   writes_before_it_checks,     //
+  checks_no_gradient,          // of a weight
+  writes_gradient_too_early,   // before it checks
   checks_no_overlap,           //
   checks_no_tape,              //
   mixes_batch,                 //
@@ -136,10 +138,11 @@ struct toy {
   template <class B>
   void backward(B& be, weights<reads<B>> const& w, inputs<reads<B>> const& a, tape<writes<B>> const& t,
                 in<B, double, 4> dy, weights<writes<B>> dw, inputs<writes<B>> dx) const {
+    if (is(flaw::writes_gradient_too_early)) be.kernel("early", {}, [&] { *dx.x.ptr = 0; });
     check(a.x.ext, w.w.ext);
     expects_extents("toy: dy", dy.ext, a.x.ext);
     expects_extents("toy: dx", dx.x.ext, a.x.ext);
-    expects_extents("toy: dw", dw.w.ext, {taps});
+    if (!is(flaw::checks_no_gradient)) expects_extents("toy: dw", dw.w.ext, {taps});
     if (!is(flaw::checks_no_overlap))
       expects(!overlaps(dy, dx.x) && !overlaps(a.x, dx.x),
               "toy: dx: expected memory apart from dy and x, got an overlap");
