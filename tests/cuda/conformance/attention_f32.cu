@@ -4,6 +4,4 @@
 
 namespace {
 test::suite const attention_f32{"attention_f32", test::conforms_with_recipes<smx::attention<float>>};
-test::suite const attention_causal_f32{"attention_causal_f32",
-                                       test::conforms_with_recipes<smx::attention<float, smx::causal_mask>>};
 }  // namespace

@@ -4,6 +4,4 @@
 
 namespace {
 test::suite const causal_monarch_f32{"causal_monarch_f32", test::conforms<smx::causal_monarch<float>>};
-test::suite const causal_monarch_exact_f32{
-    "causal_monarch_exact_f32", test::conforms<smx::causal_monarch<float, smx::evaluation::exact>>};
 }  // namespace

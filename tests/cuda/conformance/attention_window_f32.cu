@@ -3,8 +3,6 @@
 #include "tests/cuda/conformance.cuh"
 
 namespace {
-test::suite const attention_packed_f32{"attention_packed_f32",
-                                       test::conforms_with_recipes<smx::attention<float, smx::packed_mask>>};
 test::suite const attention_window_f32{"attention_window_f32",
                                        test::conforms_with_recipes<smx::attention<float, smx::window_mask>>};
 }  // namespace

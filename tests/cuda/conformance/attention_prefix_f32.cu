@@ -5,6 +5,4 @@
 namespace {
 test::suite const attention_prefix_f32{"attention_prefix_f32",
                                        test::conforms_with_recipes<smx::attention<float, smx::prefix_mask>>};
-test::suite const attention_block_causal_f32{
-    "attention_block_causal_f32", test::conforms_with_recipes<smx::attention<float, smx::block_causal_mask>>};
 }  // namespace
