@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The attention kernels under causal, window and boolean masks, for many queries, against an oracle in
-/// double.
+/// \file  The attention kernels under causal, window and boolean masks, for many queries, against an oracle
+/// in double.
 #include "tests/cuda/kernels/attention_case.cuh"
 
 namespace {
