@@ -5,7 +5,7 @@
 # benchmarks, with matplotlib for the page, with torch for its rivals.
 #
 # Usage: scripts/gpu.sh [OPTION]...
-#   --smoke          the essentials, in two minutes (default: all but --full's, in under eight)
+#   --smoke          the essentials, in two minutes (default: all but --full's, in about eight)
 #   --full           the conformance suite in f64 too, for as long as it takes
 #   --out DIR        where everything that is found goes: index.html, results.json, logs (default: results/gpu)
 #   --build-dir DIR  the build folder, such as one that was carried over (default: build/gpu)
