@@ -160,6 +160,20 @@ inline tensor<index_t, 1> pinned(std::vector<index_t> const& numbers) {
   return t;
 }
 
+/// One query, every length of its loop over keys.
+inline std::vector<problem> one_query() {
+  problem const list[] = {{1, 1, 1, 1, 1, 8, 8},      {2, 2, 1, 1, 31, 20, 33},
+                          {1, 10, 2, 1, 600, 33, 8},  {1, 1, 1, 1, 2000, 64, 64, 4},
+                          {2, 4, 4, 1, 257, 96, 128}, {1, 6, 1, 1, 700, 130, 256}};
+  std::vector<problem> all;
+  for (problem p : list)
+    for (layout const how : {layout::contiguous, layout::offset, layout::length_major}) {
+      p.how = how;
+      all.push_back(p);
+    }
+  return all;
+}
+
 template <class M> void masked(reporter& report, char const* name, problem const& p, M const& mask) {
   for (cuda_operands const how : {cuda_operands::f32, cuda_operands::bf16}) {
     report(p.words(name, how), attends(p, mask, how));

@@ -46,8 +46,29 @@ void odd_numbers(test::reporter& report) {
     }
 }
 
+void under_a_causal_mask(test::reporter& report) {
+  masked(report, "causal", {2, 2, 1, 150, 150, 16, 16}, causal_mask{});
+  masked(report, "causal after 100", {1, 2, 1, 100, 200, 16, 16}, causal_mask{100});
+  for (index_t const offset : {62, 63, 127})  // where a tile's last key is the first row's last, or is not
+    masked(report, "causal after some", {1, 1, 1, 3, 260, 16, 16}, causal_mask{offset});
+  masked(report, "causal before 70", {1, 1, 1, 140, 140, 16, 16}, causal_mask{-70});
+}
+
+void steps(test::reporter& report) {
+  for (problem const& p : one_query()) {
+    cuda_operands const f32 = cuda_operands::f32;
+    report(p.words("step, full", f32), attends(p, full_mask{}, f32));
+    report(p.words("step, causal", f32), attends(p, causal_mask{p.keys / 2}, f32, odd::hidden));
+    report(p.words("step, sees nothing", f32), attends(p, causal_mask{-2}, f32, odd::hidden));
+    report(p.words("step, keys of -inf", f32), attends(p, full_mask{}, f32, odd::infinite_keys));
+    report(p.words("step, infinite values", f32), attends(p, full_mask{}, f32, odd::infinite_values));
+  }
+}
+
 test::suite const s1{"attention_kernel_shapes", shapes};
 test::suite const s2{"attention_kernel_layouts", layouts};
 test::suite const s4{"attention_kernel_odd_numbers", odd_numbers};
+test::suite const s3{"attention_kernel_causal", under_a_causal_mask};
+test::suite const s5{"attention_kernel_steps", steps};
 
 }  // namespace
