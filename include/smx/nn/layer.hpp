@@ -45,16 +45,16 @@ template <class F> struct prefixed {
     info.name = whole.c_str();
     f(info, one...);
   }
+  /// For a part of a part: one longer prefix, not a visitor around a visitor. However deep a weight lies, its
+  /// layer is walked by visitors of the same few types, which compile once.
+  prefixed under(std::string const& more) const { return {prefix + more, f}; }
 };
 
-// A part of a part gets one longer prefix, not a visitor around a visitor: however deep a weight lies, its
-// layer is walked by visitors of the same few types, which compile once.
-template <class F> prefixed<F> with_prefix(std::string prefix, F& f) { return {std::move(prefix), f}; }
-template <class F> prefixed<F> with_prefix(std::string const& prefix, prefixed<F> const& outer) {
-  return {outer.prefix + prefix, outer.f};
-}
-template <class F> prefixed<F> with_prefix(std::string const& prefix, prefixed<F>& outer) {
-  return with_prefix(prefix, std::as_const(outer));
+template <class F> auto with_prefix(std::string const& prefix, F& f) {
+  if constexpr (requires { f.under(prefix); })
+    return f.under(prefix);
+  else
+    return prefixed<F>{prefix, f};
 }
 }  // namespace detail
 
