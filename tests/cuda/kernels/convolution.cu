@@ -343,7 +343,7 @@ void clusters(test::reporter& report) {
         check<float>(report, s, limits, channels == 2);
       }
   check<float>(report, {convolution_kind::causal, 2, 1, 1100, 9, 900, true, true}, limits);
-  for (index_t length : {2049, 4095, 8192}) {
+  for (index_t length : {2049, 4095, 8192, 8193}) {
     sizes const s{convolution_kind::bidirectional, 1, 1, length, 9, length - 1, true, true};
     check<float>(report, s, limits, length < 2050);
   }
