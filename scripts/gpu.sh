@@ -156,30 +156,32 @@ compile() {
   # The tests need the GPU and hardly a core: what they do not run compiles beside them.
   local code=0
   run_ninja build cuda_tests cuda_no_device || code=$?
-  run_ninja build_rest &
+  start_ninja >"$out/build_rest.log" 2>&1 &
   building=$!
   return "$code"
 }
 
-# run_ninja LOG [TARGET...] What does not compile stops neither the rest nor the stages that do not need it.
+# What does not compile stops neither the rest nor the stages that do not need it. In the background it becomes ninja, so
+# that a signal reaches that.
+start_ninja() { exec ninja -C "$build" -j "${jobs:-$(smx_jobs)}" -k 0 "$@"; }
+say_what_failed() { grep -E 'error|FAILED|ninja:' "$1" | head -n 40 >&2 || true; }
+# run_ninja LOG [TARGET...]
 run_ninja() {
-  local log="$out/$1.log"
+  local log="$out/$1.log" code=0
   shift
-  ninja -C "$build" -j "${jobs:-$(smx_jobs)}" -k 0 "$@" >"$log" 2>&1 || {
-    grep -E 'error|FAILED|ninja:' "$log" | head -n 40 >&2 || true
-    return 1
-  }
+  (start_ninja "$@") >"$log" 2>&1 || code=$?
+  [ "$code" -eq 0 ] || say_what_failed "$log"
+  return "$code"
 }
 end_rest() {
   local code=0
   wait "$building" || code=$?
   building=''
+  [ "$code" -eq 0 ] || say_what_failed "$out/build_rest.log"
   return "$code"
 }
 
-# run_tests LOG [CTEST OPTION]... Tests are labelled cuda; smoke are those that --smoke runs. One at a time: processes
-# share a GPU in turns of some 0.2 ms, and a law, which waits for every result, takes 4 s alone on an H200 and over a
-# minute beside 13 others.
+# run_tests LOG [CTEST OPTION]... Tests are labelled cuda; smoke are those that --smoke runs.
 run_tests() {
   local log="$1" select=(-L '^cuda$') seconds=240 found
   shift
@@ -189,7 +191,7 @@ run_tests() {
   found="$(ctest --test-dir "$build" "${select[@]}" -N | sed -n 's/^Total Tests: //p')"
   [ "${found:-0}" -gt 0 ] || { echo "error: no test is labelled ${select[*]}" >&2; return 1; }
   timeout --foreground "$seconds" ctest --test-dir "$build" "${select[@]}" --output-on-failure --no-tests=error \
-    --parallel 1 --output-junit "$out/$log.xml" >"$out/$log.log" 2>&1 || {
+    --parallel "$(nproc)" --output-junit "$out/$log.xml" >"$out/$log.log" 2>&1 || {
     local code=$?
     tail -n 60 "$out/$log.log"
     [ "$code" -ne 124 ] || echo "the tests did not end within $seconds s"

@@ -126,6 +126,25 @@ class Gpu(unittest.TestCase):
         for stage in ("build", "test", "build-rest", "goldens", "bench"):
             self.assertRegex(out, rf"(?m)^   {stage} +\d+ s$")
 
+    def test_interrupted_it_stops_the_build_beside_the_tests(self):
+        ninja = self.folder / "ninja"
+        self.tool("nvcc", "exit 0")
+        self.tool("cmake", "exit 0")
+        self.tool("ninja", f'case "$*" in *cuda_tests*) ;; *) echo $$ >{ninja}; exec sleep 60 ;; esac')
+        process = self.start("--only", "test,bench", "--no-peers")
+        for _ in range(600):
+            if ninja.exists() and ninja.read_text() and (self.out / "tests.xml").exists():
+                break
+            time.sleep(0.1)
+        process.terminate()  # itself, not its group: who waits for the build passes it on
+        self.assertEqual((process.communicate(timeout=30), process.returncode)[1], 130)
+        building = pathlib.Path("/proc", ninja.read_text().strip())
+        for _ in range(100):
+            if not building.exists():
+                break
+            time.sleep(0.1)
+        self.assertFalse(building.exists(), "the build goes on")
+
     def test_a_build_that_fails_lets_the_rest_run(self):
         self.tool("nvcc", "exit 1")
         self.tool("cmake", "echo no compiler here; exit 1")
