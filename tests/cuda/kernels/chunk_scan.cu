@@ -480,6 +480,39 @@ template <class T> verdict infinite_values(scan_case const& c, T value, index_t 
   return holds;
 }
 
+/// A key, a query and a gradient that are no finite operands reach no gradients but those that NaN reaches in the
+/// recipe.
+template <class T> verdict infinite_gradients(cuda_operands how, T value) {
+  scan_case const c{.batch = 2, .heads = 4, .groups = 2, .length = 100, .n = 20, .p = 20, .final = true};
+  scan_arrays<T> a(c), b(c);
+  scan_gradient_arrays<T> da(c, a), db(c, b);
+  auto const put = [](scan_arrays<T>& to, scan_gradient_arrays<T>& d, T what) {
+    to.k.write()(0, 0, 10, 0) = to.q.write()(1, 1, 5, 1) = d.dy.write()(0, 1, 70, 3) = what;
+  };
+  put(a, da, value), put(b, db, testing::quiet_nan<T>);
+  cuda_backend be({.operands = how});
+  run_backward<T>(be, c, a, da);
+  reference_backend host;
+  chunk_scan_inputs<T, host_space> const x{b.q.read(),     b.k.read(),    b.v.read(),      b.weight.read(),
+                                           b.decay.read(), b.skip.read(), b.initial.read()};
+  chunk_scan_gradients<T, host_space> const dx{db.q.write(),     db.k.write(),     db.v.write(),
+                                               db.weight.write(), db.decay.write(), db.skip.write(),
+                                               db.initial.write()};
+  chunk_scan_backward<reference_backend, T>(host, c.shape(), x, b.states.write(), db.dy.read(), db.last.read(),
+                                            dx);
+  auto const compare = [](char const* name, guarded<T, 4> const& got, guarded<T, 4> const& want) -> verdict {
+    auto const g = testing::values(got.read()), w = testing::values(want.read());
+    for (std::size_t i = 0; i < g.size(); ++i)
+      if (std::isfinite(w[i]) && !std::isfinite(g[i]))
+        return text("%s: entry %zu is %g, which nothing but numbers reaches", name, i, g[i]);
+    return holds;
+  };
+  verdict bad = compare("dq", da.q, db.q);
+  if (!bad) bad = compare("dk", da.k, db.k);
+  if (!bad) bad = compare("dv", da.v, db.v);
+  return bad;
+}
+
 /// One decay that leaves nothing, and small ones after it in the same chunk: these keep their digits, so that
 /// the bound is that of the scan without the large one.
 template <class T> verdict small_decays_after_a_large_one() {
@@ -505,9 +538,16 @@ template <class T> void causality(test::reporter& report) {
            testing::judged([&] { return future_is_unread<T>(c, cuda_operands::f32, value); }));
   if constexpr (sizeof(T) == 4)
     for (auto how : {cuda_operands::tf32, cuda_operands::bf16, cuda_operands::f16})
-      for (T value : {T(-3), testing::quiet_nan<T>})
+      for (T value : {T(-3), T(7e4), T(1e30), testing::quiet_nan<T>})
         report(text("%g in every later row, operands %d", static_cast<double>(value), static_cast<int>(how)),
                testing::judged([&] { return future_is_unread<T>(c, how, value); }));
+  for (T value : {testing::quiet_nan<T>, std::numeric_limits<T>::infinity()})
+    report(text("%g in a key, a query and a gradient", static_cast<double>(value)),
+           testing::judged([&] { return infinite_gradients<T>(cuda_operands::f32, value); }));
+  if constexpr (sizeof(T) == 4)
+    for (T value : {T(7e4), testing::quiet_nan<T>})
+      report(text("%g in a key, a query and a gradient, operands f16", static_cast<double>(value)),
+             testing::judged([&] { return infinite_gradients<T>(cuda_operands::f16, value); }));
   if constexpr (sizeof(T) == 4)
     report("small decays after a large one", testing::judged(small_decays_after_a_large_one<T>));
   for (T value : {testing::quiet_nan<T>, std::numeric_limits<T>::infinity()})

@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
         [&](int i, int buffer) {
           a.transform([&](T product, int l, int s) { return decayed(product, i * tile_depth + l, s); });
           b.transform([&](T entry, int, int) {
-            bool const ok = is_finite(entry);
+            bool const ok = P::finite_operand(entry);
             no_number |= !ok;
             return ok ? entry : T(0);
           });
@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
       for (int u = 0; u < width; ++u)
         for (int l = s; l < at.rows && column + j + u < d.p; ++l) {
           T const entry = up[l * dy.row + j + u];
-          if (is_finite(entry)) continue;
+          if (P::finite_operand(entry)) continue;
           T const factor = decayed(triangle[l * tile_edge + s], l, s);
           if (factor != T(0)) numbers[u] += factor * entry;
         }

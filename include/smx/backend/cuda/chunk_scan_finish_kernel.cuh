@@ -10,7 +10,8 @@
 
 namespace smx::cuda_kernels {
 
-/// dq = scale D k + its parts, or, OfKeys, dk = scale D^T q + its parts: blocks (number, group, tiles of N).
+/// dq = scale D k + its parts, or, OfKeys, dk = scale D^T q + its parts: blocks (number, group, tiles of N). A
+/// term whose factor of D is 0 is left out, whatever it is multiplied by.
 template <class P, bool OfKeys>
 __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
     scan_keys_finish(scan_chunks chunks, index_t base, scan_heads d, index_t parts, typename P::number scale,
@@ -30,6 +31,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
                                                                       triangles +
                                                                       (blockIdx.x * d.groups + group) *
                                                                           tile_size;
+  bool no_number = false;
   each_slice(
       static_cast<int>(ceil_div(at.rows, tile_depth)), prepared{},
       [&](int i) {
@@ -44,8 +46,28 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
           a.add(more);
         }
       },
-      [&](int, int buffer) { a.store(m.left(buffer)), b.store(m.right(buffer)); },
+      [&](int, int buffer) {
+        b.transform([&](T entry, int, int) {
+          bool const ok = P::finite_operand(entry);
+          no_number |= !ok;
+          return ok ? entry : T(0);
+        });
+        a.store(m.left(buffer)), b.store(m.right(buffer));
+      },
       [&](int, int buffer) { t.add_product(m.left(buffer), m.right(buffer)); });
+  if (__syncthreads_or(no_number ? 1 : 0) != 0)
+    t.for_each([&](int r, int n, T* numbers) {
+      int const first = OfKeys ? r : 0, last = OfKeys ? at.rows - 1 : r;
+      for (int u = 0; u < width; ++u)
+        for (int l = first; r < at.rows && l <= last && column + n + u < d.n; ++l) {
+          T const entry = k[l * keys.row + n + u];
+          if (P::finite_operand(entry)) continue;
+          T factor = 0;
+          for (index_t part = 0; part < parts; ++part)
+            factor += triangle[part * step * tile_size + (OfKeys ? l * tile_edge + r : r * tile_edge + l)];
+          if (factor != T(0)) numbers[u] += factor * entry;
+        }
+    });
   T const* const from = sums + (blockIdx.x * d.groups + group) * tile_edge * d.n + column;
   bool const packs = d.n % width == 0;
   t.for_each([&](int, int, T* numbers) {

@@ -278,9 +278,6 @@ __global__ void __launch_bounds__(256, 3)
   }
 }
 
-/// Whether x is a number.
-template <class T> __device__ bool is_finite(T x) { return x - x == T(0); }
-
 /// y of a tile of 64 rows of a chunk. products: as scan_products wrote them. Blocks: (number, head, tiles of
 /// rows times tiles of P).
 template <class P>
@@ -344,7 +341,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
             return weighted && entry != T(0) ? entry * weight[first + k] : entry;
           });
           b.transform([&](T entry, int, int) {
-            bool const ok = is_finite(entry);
+            bool const ok = P::finite_operand(entry);
             no_number |= !ok;
             return ok ? entry : T(0);
           });
@@ -364,7 +361,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
       for (int u = 0; u < width; ++u)
         for (int s = 0; s <= row + r && s < rows && column + j + u < d.p; ++s) {
           T const value = v[s * x.v.row + j + u];
-          if (is_finite(value)) continue;
+          if (P::finite_operand(value)) continue;
           T const entry =
               decayed(triangle[s / tile_edge * tile_size + r * tile_edge + s % tile_edge], row + r, s);
           if (entry != T(0)) numbers[u] += entry * (weighted ? weight[s] * value : value);

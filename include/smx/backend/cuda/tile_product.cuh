@@ -10,6 +10,7 @@
 
 #include <cuda_runtime.h>
 
+#include <cmath>
 #include <cstdint>
 
 #include <smx/backend/cuda/elementwise.cuh>
@@ -23,6 +24,9 @@ inline constexpr int tile_edge = 64, tile_depth = 32, tile_threads = 128;
 /// Blocks of an SM that the kernels are compiled for, at 128 or 255 registers a thread.
 template <class T> inline constexpr int tile_blocks = sizeof(T) == 4 ? 4 : 2;
 
+/// Whether x is a number.
+template <class T> __device__ bool is_finite(T x) { return x - x == T(0); }
+
 /// What is contiguous in an operand.
 enum class along : char { depth, edge };
 
@@ -32,6 +36,9 @@ template <class T> struct plain_products {
   using number = T;
   static constexpr int pack_size = 16 / static_cast<int>(sizeof(T));
   static constexpr int depth_stride = tile_depth + pack_size, edge_stride = tile_edge + pack_size;
+
+  /// Whether an operand times 0 is 0.
+  __device__ static bool finite_operand(T x) { return is_finite(x); }
 
   /// A: (rows, depth), B: (depth, columns); the layouts that the mapping of numbers to threads is made for.
   template <along A, along B> class tile {
@@ -143,6 +150,14 @@ template <cuda_operands How> struct tensor_products {
   static constexpr bool halves = How == cuda_operands::bf16 || How == cuda_operands::f16;
   static constexpr int depth_stride = tile_depth + (halves ? 8 : 4),
                        edge_stride = tile_edge + (halves ? 4 : 8);
+
+  /// Whether an operand times 0 is 0: whether it is finite after it was rounded, too.
+  __device__ static bool finite_operand(float x) {
+    constexpr float end = How == cuda_operands::f16    ? 65520.0f
+                          : How == cuda_operands::bf16 ? 0x1.ffp127f
+                                                       : 0x1.ffep127f;  // the first that rounds to infinity
+    return std::fabs(x) < end;
+  }
 
   template <along A, along B> class tile {
    public:

@@ -305,7 +305,8 @@ template <class B, class T, class S>
 requires OnCuda<B>
 bool smx_tuned(B& be, chunk_scan_forward_call<T, S> const& c) {
   using namespace tuned_cuda_scan;
-  work<T, S> const d(c.shape, c.x, c.shape.chunk);
+  // the rows that are there: the products of a chunk take memory by its rows
+  work<T, S> const d(c.shape, c.x, std::max<index_t>(1, std::min(c.shape.chunk, c.x.v.ext[2])));
   bool const taped = c.states.size() != 0, keep = c.final.size() != 0;
   if (!d.fits() || !contiguous_rows(c.x.q) || !contiguous_rows(c.x.k) || !contiguous_rows(c.x.v) ||
       !contiguous_rows(c.y) || !contiguous_rows(c.x.initial) || !contiguous_rows(c.final) ||
