@@ -298,12 +298,20 @@ void finish_copies(int left) {
   f.copies.resize(kept);
 }
 
+int block_bytes() {
+  static int const bytes = [] {
+    char const* const kib = std::getenv("SMX_EMULATED_BLOCK_KIB");
+    return (kib != nullptr ? std::atoi(kib) : 227) << 10;
+  }();
+  return bytes;
+}
+
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, unsigned cluster, void (*body)(void const*),
          void const* context) {
   std::size_t const threads = std::size_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
-      grid.z > 65535 || shared_bytes > std::size_t{227} << 10 || cluster == 0 || cluster > 8 ||
-      grid.x % cluster != 0) {
+      grid.z > 65535 || shared_bytes > static_cast<std::size_t>(block_bytes()) || cluster == 0 ||
+      cluster > 8 || grid.x % cluster != 0) {
     std::fprintf(stderr,
                  "emulator: no such launch: grid (%u,%u,%u), block (%u,%u,%u), clusters of %u, %zu bytes "
                  "shared\n",

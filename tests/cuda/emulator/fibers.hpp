@@ -58,6 +58,9 @@ template <class T> void exchange_all(T const& own, T (&all)[32]) {
   for (int l = 0; l < 32; ++l) std::memcpy(&all[l], slots[l], sizeof(T));
 }
 
+/// Shared memory that a block may take: SMX_EMULATED_BLOCK_KIB of the environment, or as on an H200.
+int block_bytes();
+
 /// body(context) for every thread of every block, `cluster` blocks of a row at a time. Aborts, with a
 /// message, where threads wait for each other in different places for ever.
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, unsigned cluster, void (*body)(void const*),

@@ -380,6 +380,25 @@ template <class T> void backward(test::reporter& report) {
     }
 }
 
+/// A chunk longer than the rows runs as one of that many rows.
+template <class T> verdict as_long_as_its_rows(scan_case c, index_t longer) {
+  auto const run = [&](index_t chunk, index_t& launches, std::size_t& bytes) {
+    c.chunk = chunk;
+    scan_arrays<T> a(c);
+    cuda_backend be;
+    run_forward<T>(be, c, a);
+    launches = be.launches(), bytes = be.workspace_bytes();
+    return testing::values(a.y.read());
+  };
+  index_t launches = 0, more_launches = 0;
+  std::size_t bytes = 0, more_bytes = 0;
+  auto const y = run(c.length, launches, bytes), same = run(longer, more_launches, more_bytes);
+  if (launches != more_launches || bytes != more_bytes)
+    return text("%lld launches and %zu bytes, by chunks of its length %lld and %zu",
+                static_cast<long long>(more_launches), more_bytes, static_cast<long long>(launches), bytes);
+  return testing::identical("y", same, y);
+}
+
 /// Slabs of one chunk, of a few, and sequences that go on in the next.
 template <class T> void slabs(test::reporter& report) {
   for (bool packed : {false, true})
@@ -412,6 +431,9 @@ template <class T> void slabs(test::reporter& report) {
   scan_arrays<T> a(c), b(c);
   cuda_backend large, small({.slab_bytes = 20000 * sizeof(T)});
   run_forward<T>(large, c, a), run_forward<T>(small, c, b);
+  report("a chunk longer than the rows", testing::judged([] {
+           return as_long_as_its_rows<T>({.batch = 2, .heads = 2, .length = 16, .n = 8, .p = 8}, 1000);
+         }));
   report("slabs change no bit of y",
          testing::identical("y", testing::values(b.y.read()), testing::values(a.y.read())));
   report("slabs change no bit of the last states",
@@ -480,8 +502,8 @@ template <class T> verdict infinite_values(scan_case const& c, T value, index_t 
   return holds;
 }
 
-/// A key, a query and a gradient that are no finite operands reach no gradients but those that NaN reaches in the
-/// recipe.
+/// A key, a query and a gradient that are no finite operands reach no gradients but those that NaN reaches in
+/// the recipe.
 template <class T> verdict infinite_gradients(cuda_operands how, T value) {
   scan_case const c{.batch = 2, .heads = 4, .groups = 2, .length = 100, .n = 20, .p = 20, .final = true};
   scan_arrays<T> a(c), b(c);
@@ -495,11 +517,11 @@ template <class T> verdict infinite_gradients(cuda_operands how, T value) {
   reference_backend host;
   chunk_scan_inputs<T, host_space> const x{b.q.read(),     b.k.read(),    b.v.read(),      b.weight.read(),
                                            b.decay.read(), b.skip.read(), b.initial.read()};
-  chunk_scan_gradients<T, host_space> const dx{db.q.write(),     db.k.write(),     db.v.write(),
+  chunk_scan_gradients<T, host_space> const dx{db.q.write(),      db.k.write(),     db.v.write(),
                                                db.weight.write(), db.decay.write(), db.skip.write(),
                                                db.initial.write()};
-  chunk_scan_backward<reference_backend, T>(host, c.shape(), x, b.states.write(), db.dy.read(), db.last.read(),
-                                            dx);
+  chunk_scan_backward<reference_backend, T>(host, c.shape(), x, b.states.write(), db.dy.read(),
+                                            db.last.read(), dx);
   auto const compare = [](char const* name, guarded<T, 4> const& got, guarded<T, 4> const& want) -> verdict {
     auto const g = testing::values(got.read()), w = testing::values(want.read());
     for (std::size_t i = 0; i < g.size(); ++i)
@@ -584,13 +606,23 @@ template <class T> void steps(test::reporter& report) {
         report("step, " + c.name(), testing::judged([&] { return forward_agrees<T>(c); }));
       }
   cuda_backend be;
-  scan_case const c{.batch = 2, .heads = 2, .length = 1, .n = 8, .p = 8};
+  scan_case c{.batch = 2, .heads = 2, .length = 1, .n = 200, .p = 8};
+  c.how = layout::offset;
+  scan_arrays<T> elsewhere(c);
+  c.how = layout::contiguous;
   scan_arrays<T> a(c);
+  run_forward<T>(be, c, elsewhere);
+  run_forward<T>(be, c, a);
+  report("where arrays lie changes no bit",
+         testing::identical("y", testing::values(elsewhere.y.read()), testing::values(a.y.read())));
   index_t const before = be.launches();
   run_forward<T>(be, c, a);
   report("one launch", be.launches() - before == 1
                            ? holds
                            : verdict(text("%lld launches", static_cast<long long>(be.launches() - before))));
+  report("one launch and no memory, whatever the chunk", testing::judged([] {
+           return as_long_as_its_rows<T>({.heads = 1, .length = 1, .n = 8, .p = 8, .final = true}, 5000);
+         }));
 }
 
 test::suite const forward_f32{"chunk_scan_f32", forward<float>};

@@ -275,20 +275,26 @@ template <class T> verdict holds(sizes const& s, convolution_limits const& limit
   device.synchronize();
   mirror.close();
 
-  plan_backend<cuda_backend> planner(device.how());
-  run<T>(
-      planner, convolution_program<plan_backend<cuda_backend>, T>(shape, limits), p,
-      [](auto const& g) {
-        auto const v = g.write();
-        return view<typename std::remove_cvref_t<decltype(v)>::element_type,
-                    std::remove_cvref_t<decltype(v)>::rank, meta_space>(nullptr, v.ext, v.str);
-      },
-      view<T, 1, meta_space>(nullptr, {program.storage_size()}), backward);
-  if (planner.result().launches != device.launches() ||
-      planner.result().workspace != device.workspace_bytes())
+  auto const planned = [&](bool as_it_lies) {
+    plan_backend<cuda_backend> planner(device.how());
+    run<T>(
+        planner, convolution_program<plan_backend<cuda_backend>, T>(shape, limits), p,
+        [&](auto const& g) {
+          auto const v = g.write();
+          using there = view<typename std::remove_cvref_t<decltype(v)>::element_type,
+                             std::remove_cvref_t<decltype(v)>::rank, meta_space>;
+          return as_it_lies ? there(nullptr, v.ext, v.str) : there(nullptr, v.ext);
+        },
+        view<T, 1, meta_space>(nullptr, {program.storage_size()}), backward);
+    return planner.result();
+  };
+  cost const own = planned(true), contiguous = planned(false);
+  if (own.launches != device.launches() || own.workspace != device.workspace_bytes())
     return text("planned %lld launches and %zu bytes, used %lld and %zu",
-                static_cast<long long>(planner.result().launches), planner.result().workspace,
+                static_cast<long long>(own.launches), own.workspace,
                 static_cast<long long>(device.launches()), device.workspace_bytes());
+  if (own.workspace > contiguous.workspace)
+    return text("%zu bytes, and %zu where arrays are contiguous", own.workspace, contiguous.workspace);
   double const levels = cuda_kernels::log2_of(cuda_kernels::convolution_points(s.length));
   return right(p, before, 36 * levels + 40, backward);
 }
@@ -380,6 +386,11 @@ template <class T> void two_parts(test::reporter& report) {
           limits.along = 4096;  // one part, on the spectra of two
           check<T>(report, s, limits);
         }
+  {  // a slab for 12 channels of 19: eight at once, in either layout
+    sizes s{convolution_kind::causal, 2, 1, 1000, 19, 1000, true, true};
+    s.in = s.out = layout::channel_major;
+    check<T>(report, s, {64, 64, 64, 24 * 2048 * sizeof(T), 0}, false);
+  }
   convolution_limits const limits{64, 64, 64, std::size_t{1} << 22, 0};
   for (layout how : {layout::contiguous, layout::channel_major}) {
     sizes s{convolution_kind::circular, 1, 1, 4000, 3, 3000, true, false};
@@ -401,6 +412,20 @@ template <class T> void long_sequences(test::reporter& report) {
     }
 }
 
+/// As the backend runs them on this GPU, by tiles that its shared memory has room for.
+template <class T> void on_this_gpu(test::reporter& report) {
+  tiling const how = cuda_backend().how();
+  convolution_limits const limits = cuda_kernels::limits_of<T>(how.block_bytes, how.clusters);
+  for (layout lies : {layout::contiguous, layout::channel_major})
+    for (index_t length : {1500, 2049, 5000, 8193}) {
+      sizes s{convolution_kind::causal, 1, 2, length, 9, length, true, true};
+      s.in = s.out = lies;
+      check<T>(report, s, limits, length < 2050);
+    }
+}
+
+test::suite const s4{"convolution_on_this_gpu",
+                     [](test::reporter& r) { on_this_gpu<float>(r), on_this_gpu<double>(r); }};
 test::suite const s1{"convolution", [](test::reporter& r) {
                        one_part<float>(r), strides<float>(r), two_parts<float>(r), long_sequences<float>(r);
                      }};

@@ -10,8 +10,8 @@
 
 namespace smx::cuda_kernels {
 
-/// dq = scale D k + its parts, or, OfKeys, dk = scale D^T q + its parts: blocks (number, group, tiles of N). A
-/// term whose factor of D is 0 is left out, whatever it is multiplied by.
+/// dq = scale D k + its parts, or, OfKeys, dk = scale D^T q + its parts: blocks (number, group, tiles of N).
+/// A term whose factor of D is 0 is left out, whatever it is multiplied by.
 template <class P, bool OfKeys>
 __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
     scan_keys_finish(scan_chunks chunks, index_t base, scan_heads d, index_t parts, typename P::number scale,

@@ -14,9 +14,10 @@ namespace smx::cuda_kernels {
 inline constexpr int step_threads = 256, step_columns = 16;
 
 /// A block has 16 columns of a head's state, so that one head has blocks for several SMs: 16 / W threads of W
-/// columns each along a row, the others on further rows. Sums over the rows have one order: row by row, lane
-/// by lane, warp by warp. Blocks: (columns, head, batch).
-template <class T, int W>
+/// columns each along a row, the others on further rows. Sums over the rows have one order for a W: row by
+/// row, lane by lane, warp by warp. Packs: whether W numbers can be moved at once. Blocks: (columns, head,
+/// batch).
+template <class T, int W, bool Packs>
 __global__ void __launch_bounds__(step_threads)
     scan_step(scan_heads d, index_t batch, scan_inputs<T> x, scan_ends<T> ends, scan_rows<T> y) {
   using numbers = pack<T, W>;
@@ -41,11 +42,11 @@ __global__ void __launch_bounds__(step_threads)
           int const n = n0 + i * rows;
           s[i] = {}, key[i] = query[i] = T(0);
           if (n >= d.n) continue;
-          if (from != nullptr) s[i] = *reinterpret_cast<numbers const*>(from + n * ends.from_row);
+          if (from != nullptr) s[i] = load_numbers<W>(from + n * ends.from_row, W, Packs);
           key[i] = k[n], query[i] = q[n];
         }
         if (n0 < rows) {  // after the first loads of the state, which take longest
-          v = *reinterpret_cast<numbers const*>(x.v.at(b, h, 0) + p);
+          v = load_numbers<W>(x.v.at(b, h, 0) + p, W, Packs);
           T const decay = x.decay.ptr == nullptr ? T(0) : *x.decay.at(b, h, 0);
           if (x.weight.ptr != nullptr) weight = *x.weight.at(b, h, 0);
           keep = std::exp(decay > T(0) ? T(0) : decay);
@@ -59,7 +60,7 @@ __global__ void __launch_bounds__(step_threads)
             s[i].of[u] = keep * s[i].of[u] + key[i] * (weight * v.of[u]);
             sum.of[u] += query[i] * s[i].of[u];
           }
-          *reinterpret_cast<numbers*>(to + n * ends.to_row) = s[i];
+          store_numbers<W>(to + n * ends.to_row, s[i].of, W, Packs);
         }
       }
     }
@@ -69,7 +70,7 @@ __global__ void __launch_bounds__(step_threads)
     if (thread % 32 < across) sums[thread / 32][column] = sum;
     __syncthreads();
     if (thread < across && p < d.p) {
-      v = *reinterpret_cast<numbers const*>(x.v.at(b, h, 0) + p);
+      v = load_numbers<W>(x.v.at(b, h, 0) + p, W, Packs);
       for (int w = 1; w < warps; ++w)
 #pragma unroll
         for (int u = 0; u < W; ++u) sum.of[u] += sums[w][column].of[u];
@@ -78,7 +79,7 @@ __global__ void __launch_bounds__(step_threads)
         sum.of[u] *= x.scale;
         if (x.skip != nullptr) sum.of[u] += x.skip[h * x.skip_head + (p + u) * x.skip_column] * v.of[u];
       }
-      *reinterpret_cast<numbers*>(y.at(b, h, 0) + p) = sum;
+      store_numbers<W>(y.at(b, h, 0) + p, sum.of, W, Packs);
     }
     __syncthreads();  // sums are written again
   }

@@ -283,19 +283,22 @@ void step(B& be, work<T, S> const& d, chunk_scan_forward_call<T, S> const& c) {
   double const size = static_cast<double>(d.batch * d.heads * d.n * d.p);
   be.kernel("chunk_scan_step", {5 * size, 2 * size * sizeof(T)}, [&](cuda_launcher const& on) {
     constexpr int pack = 16 / static_cast<int>(sizeof(T));
-    auto const start = [&]<int W>(std::integral_constant<int, W>) {
+    auto const start = [&]<int W, bool Packs>(std::integral_constant<int, W>, std::bool_constant<Packs>) {
       on.launch({dim3(launches<B, T, S>::blocks(cuda_kernels::ceil_div(d.p, cuda_kernels::step_columns)),
                       launches<B, T, S>::blocks(d.heads),
                       launches<B, T, S>::blocks(std::min<index_t>(d.batch, 65535))),
                  dim3(cuda_kernels::step_threads)},
-                cuda_kernels::scan_step<T, W>, d.sizes(), d.batch, d.inputs(),
+                cuda_kernels::scan_step<T, W, Packs>, d.sizes(), d.batch, d.inputs(),
                 ends_of<T>(c.x.initial, c.final), rows_of(c.y));
     };
-    if (moves_packs(c.x.v) && moves_packs(c.y) && moves_packs(c.final) &&
-        (c.x.initial.size() == 0 || moves_packs(c.x.initial)))
-      start(std::integral_constant<int, pack>{});
+    // by the size alone, so that where an array lies changes no bit of y
+    if (d.p % pack != 0)
+      start(std::integral_constant<int, 1>{}, std::true_type{});
+    else if (moves_packs(c.x.v) && moves_packs(c.y) && moves_packs(c.final) &&
+             (c.x.initial.size() == 0 || moves_packs(c.x.initial)))
+      start(std::integral_constant<int, pack>{}, std::true_type{});
     else
-      start(std::integral_constant<int, 1>{});
+      start(std::integral_constant<int, pack>{}, std::false_type{});
   });
 }
 

@@ -178,7 +178,7 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   return cudaSuccess;
 }
 inline cudaError_t cudaDeviceGetAttribute(int* to, cudaDeviceAttr what, int) {
-  *to = what == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 227 << 10
+  *to = what == cudaDevAttrMaxSharedMemoryPerBlockOptin ? emulator::block_bytes()
         : what == cudaDevAttrMultiProcessorCount        ? 4
         : what == cudaDevAttrComputeCapabilityMajor     ? 9
         : what == cudaDevAttrL2CacheSize                ? 50 << 20
@@ -235,7 +235,9 @@ inline cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* 
   return *s = cudaStreamCaptureStatusNone, cudaSuccess;
 }
 inline cudaError_t cudaStreamGetDevice(cudaStream_t, int* d) { return *d = 0, cudaSuccess; }
-inline cudaError_t cudaFuncSetAttribute(void const*, cudaFuncAttribute, int) { return cudaSuccess; }
+inline cudaError_t cudaFuncSetAttribute(void const*, cudaFuncAttribute, int bytes) {
+  return bytes <= emulator::block_bytes() ? cudaSuccess : cudaErrorInvalidValue;
+}
 inline cudaError_t cudaEventCreate(cudaEvent_t* e) { return *e = nullptr, cudaSuccess; }
 inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t = nullptr) { return cudaSuccess; }

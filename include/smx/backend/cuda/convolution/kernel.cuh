@@ -17,7 +17,8 @@ namespace smx::cuda_kernels {
 /// The signal of a thread.
 struct signal_place {
   unsigned entry;  ///< of scratch: batch and head as one
-  unsigned batch, head, channel, column;
+  index_t batch;
+  unsigned head, channel, column;
   bool exists;
 };
 
@@ -35,8 +36,8 @@ __device__ __forceinline__ signal_place place_of_signal(convolution_job<T> const
   unsigned const fast = lane % job.fast, slow = row + lane / job.fast;
   s.channel = job.channels_fast ? fast : slow;
   s.column = job.channels_fast ? slow : fast;
-  unsigned const entry = job.first_entry + s.entry;
-  s.batch = entry / job.heads;
+  unsigned const entry = job.first_head + s.entry;
+  s.batch = job.first_batch + entry / job.heads;
   s.head = entry % job.heads;
   return s;
 }

@@ -111,6 +111,16 @@ void launch_tiles(cuda_launcher const& on, convolution_job<T> job, unsigned rows
             convolve_tiles<K, T>, job);
 }
 
+/// Whether blocks of `bytes` of shared memory have room for the tile of several channels. Where they do not,
+/// that of one takes its place, at half the memory and for any strides.
+template <class T> bool has_room_across(index_t points, std::size_t bytes) {
+  bool room = false;
+  with_points<T>(points, [&]<int N>(std::integral_constant<int, N>) {
+    room = convolution_tile_for<T, N, true>::type::shared_bytes <= bytes;
+  });
+  return room;
+}
+
 /// Runs `job` on transforms of `points` points.
 template <class T>
 void launch_tiles(cuda_launcher const& on, index_t points, bool across, convolution_job<T> const& job,

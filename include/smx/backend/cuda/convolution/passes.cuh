@@ -55,12 +55,14 @@ template <class T> class convolution_passes {
   index_t scratch_size(range const& r) const { return 2 * split_.points * r.count * r.entries; }
 
   /// f(range) for slabs: as many channels as fit, in eights where they are neighbours, of as many batch
-  /// entries as fit, or of all where `buffers` for a whole batch are needed.
+  /// entries as fit, or of all where `buffers` for a whole batch are needed. A plan sees contiguous arrays;
+  /// where positions are neighbours, no more is taken.
   template <class F> void each_range(bool across, index_t batch, index_t buffers, F const& f) const {
     index_t const bytes = 2 * split_.points * static_cast<index_t>(sizeof(T)) * std::max(buffers, index_t{1}),
                   fit = std::max(index_t{1}, static_cast<index_t>(limits_.slab_bytes) / bytes);
-    index_t const unit = across ? std::min(index_t{8}, shape_.channels) : 1;
+    index_t const unit = std::min(index_t{8}, shape_.channels);
     index_t count = std::clamp(fit / batch / unit * unit, unit, shape_.channels);
+    if (!across && buffers > 0) count = std::min(count, std::max(fit / batch, index_t{1}));
     count = std::min(count, (index_t{1} << 31) / split_.points);
     index_t const entries = buffers > 0 ? batch : std::clamp(fit / count, index_t{1}, batch);
     for (index_t c = 0; c < shape_.channels; c += count)
@@ -78,7 +80,9 @@ template <class T> class convolution_passes {
   convolution_job<T> job_for(T const* storage, range const& r, index_t heads) const {
     convolution_job<T> job;
     job.batch = static_cast<unsigned>(r.entries);
-    job.first_entry = static_cast<unsigned>(r.entry);
+    expects_value(heads < index_t{1} << 31, "long_convolution: x", "fewer than 2^31 heads; heads", heads);
+    job.first_batch = r.entry / heads;
+    job.first_head = static_cast<unsigned>(r.entry % heads);
     job.heads = static_cast<unsigned>(heads);
     job.nodes = static_cast<unsigned>(split_.nodes);
     job.length = shape_.length;
@@ -212,8 +216,9 @@ template <class T> class convolution_passes {
   template <class B>
   void run(B& be, char const* name, convolution_job<T> const& job, index_t points, bool across, unsigned rows,
            range const& r) const {
-    be.kernel(name, cost_of(job, points, r),
-              [&](cuda_launcher const& on) { launch_tiles<T>(on, points, across, job, rows); });
+    be.kernel(name, cost_of(job, points, r), [&](cuda_launcher const& on) {
+      launch_tiles<T>(on, points, across && has_room_across<T>(points, limits_.block_bytes), job, rows);
+    });
   }
 
   convolution_shape const& shape() const { return shape_; }

@@ -94,7 +94,7 @@ template <class B, class T> class convolution_program {
     with_.expects_pairs(storage.ptr);
     bool const across = with_.channels_are_neighbours(x), one = with_.one_part(across);
     bool const gated = d.post.ext[3] != 0;
-    index_t const heads = x.ext[1], buffers = 1 + (gated ? 1 : 0) + (one ? 0 : 1);
+    index_t const heads = x.ext[1], buffers = 1 + (gated ? 1 : 0) + (with_.one_part(true) ? 0 : 1);
     with_.each_range(across, x.ext[0] * heads, buffers, [&](range const& all) {
       auto frame = be.scope();
       auto const take = [&] { return be.template scratch<T>(extents<1>{with_.scratch_size(all)}).ptr; };

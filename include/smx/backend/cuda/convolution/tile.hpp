@@ -142,10 +142,12 @@ struct convolution_limits {
   /// Forward, where positions are neighbours: up to which number one factor follows the other (halves.cuh).
   index_t halves = 32768;
   bool clusters = true;  ///< where channels are neighbours: whether blocks work in clusters
+  std::size_t block_bytes = std::size_t{227} << 10;  ///< of shared memory
 };
 /// On GPUs whose blocks may take `block_bytes` of shared memory.
 template <class T> constexpr convolution_limits limits_of(std::size_t block_bytes, bool clusters) {
   convolution_limits l;
+  l.block_bytes = block_bytes;
   l.clusters = clusters && sizeof(T) == 4 && block_bytes >= std::size_t{227} << 10;
   if (!l.clusters) l.across = 4096;
   if (sizeof(T) > 4) {
