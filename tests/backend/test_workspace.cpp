@@ -3,6 +3,7 @@
 // what they lack, and the three kinds measure the same.
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 #include <vector>
 
 #include <smx/backend/workspace.hpp>
@@ -88,6 +89,42 @@ TEST_CASE("the second call of the same program allocates nothing, and everything
     CHECK(counter::allocations == first);
   }
   CHECK(counter::live == 0);
+}
+
+TEST_CASE("calls that need a little more each time allocate seldom, and those that need much more no more") {
+  workspace ws(counter::memory());
+  auto const call = [&](index_t numbers) {
+    frame const outer(ws);
+    ws.take<float>(extents<1>{numbers});
+  };
+  for (index_t n = 1; n <= 1000; ++n) call(64 * n);
+  CHECK(counter::allocations < 60);
+  CHECK(ws.peak() == 256 * 1000);
+  index_t const before = counter::allocations;
+  for (index_t n = 1000; n <= 1100; ++n) call(64 * n);
+  CHECK(counter::allocations <= before + 4);
+  CHECK(counter::live == 1);
+}
+
+TEST_CASE("a frame closes whatever its memory throws") {
+  static bool broken = false;
+  struct lost : std::runtime_error {
+    using std::runtime_error::runtime_error;
+  };
+  broken = false;
+  workspace ws({[](std::size_t bytes) {
+                  return broken ? throw lost("no device") : smx::host_memory().allocate(bytes);
+                },
+                smx::host_memory().release, smx::host_memory().zero});
+  auto const call = [&] {
+    frame const outer(ws);
+    ws.take<float>(extents<1>{100});
+    ws.take<float>(extents<1>{1000});
+    broken = true;
+    throw std::logic_error("a kernel failed");
+  };
+  CHECK_THROWS_AS(call(), std::logic_error);
+  CHECK_THROWS_AS(ws.take<float>(extents<1>{1}), lost);
 }
 
 TEST_CASE("a borrowed block of the measured size is enough, one byte less is an error that names the bytes") {

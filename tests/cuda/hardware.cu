@@ -92,11 +92,15 @@ void lost(test::reporter& report) {
   {
     cuda_backend be;
     auto const x = upload(be, untouched);
-    be.kernel("write_nowhere", {}, [](cuda_launcher const& on) {
-      on.launch({dim3(1), dim3(1)}, write_nowhere, static_cast<int*>(nullptr));
-    });
-    report("an illegal address",
-           throws<backend_error>([&] { be.synchronize(); }, {"cudaStreamSynchronize", "illegal"}));
+    auto const fault = [&] {
+      auto frame = be.scope();  // whose two pieces of memory become one when it closes
+      be.scratch<float>(extents<1>{1000}), be.scratch<float>(extents<1>{100000});
+      be.kernel("write_nowhere", {}, [](cuda_launcher const& on) {
+        on.launch({dim3(1), dim3(1)}, write_nowhere, static_cast<int*>(nullptr));
+      });
+      be.synchronize();
+    };
+    report("an illegal address", throws<backend_error>(fault, {"cudaStreamSynchronize", "illegal"}));
     report("every later call", throws<backend_error>([&] { upload(be, untouched); }, {"illegal"}));
   }  // destructors run and throw nothing
   verdict found;

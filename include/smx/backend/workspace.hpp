@@ -6,7 +6,9 @@
 /// Three kinds, one arithmetic, so that what one of them measures is what the others use, byte for byte:
 /// * growing: takes memory from a source when needed. Growth never moves live views; when the outermost frame
 /// closes, the
-///   pieces are replaced by one block of the peak size, so that the second call allocates nothing.
+///   pieces are replaced by one block of the peak size, so that the second call allocates nothing. Where that
+///   block has to grow by little, it gets a quarter more: calls that need a little more each time allocate
+///   seldom.
 /// * borrowed: a block of the caller's; too small a block is an error that says how much is needed.
 /// * measuring: no memory; peak() is then the size to provide.
 #pragma once
@@ -38,7 +40,8 @@ template <class Space> class workspace {
         pieces_(std::move(other.pieces_)),
         at_(other.at_),
         used_(other.used_),
-        peak_(other.peak_) {
+        peak_(other.peak_),
+        settled_(other.settled_) {
     other.pieces_.clear();
   }
   workspace& operator=(workspace&&) = delete;
@@ -105,14 +108,18 @@ template <class Space> class workspace {
   }
   void consolidate() {
     if (kind_ != kind::growing || pieces_.size() < 2) return;
+    std::size_t const before = pieces_.front().bytes;
+    std::size_t const size = settled_ && peak_ - before < before / 8 ? peak_ + peak_ / 4 : peak_;
     release();
+    settled_ = true;
 #if defined(__cpp_exceptions)
     try {
-      pieces_.push_back({static_cast<std::byte*>(source_.allocate(peak_)), peak_});
-    } catch (std::bad_alloc const&) {  // the next call grows again, and reports what is missing
+      pieces_.push_back({static_cast<std::byte*>(source_.allocate(size)), size});
+    } catch (...) {
+      // A frame closes while an error is thrown, too. The next call grows again, and reports what is missing.
     }
 #else
-    pieces_.push_back({static_cast<std::byte*>(source_.allocate(peak_)), peak_});
+    pieces_.push_back({static_cast<std::byte*>(source_.allocate(size)), size});
 #endif
   }
   void release() {
@@ -127,6 +134,7 @@ template <class Space> class workspace {
   std::vector<piece> pieces_;
   typename frame::position at_ = {0, 0};
   std::size_t used_ = 0, peak_ = 0;
+  bool settled_ = false;  ///< whether the first piece is a block of an earlier peak
 };
 
 }  // namespace smx

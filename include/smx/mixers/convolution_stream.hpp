@@ -103,7 +103,10 @@ template <class A, class T> struct convolution_stream {
       remember<B>(be, x, pre, n);
       index_t const reach = taps < n + 1 ? taps : n + 1;
       auto frame = be.scope();
-      auto terms = be.template scratch<T>(extents<4>{x.ext[0], x.ext[1], d, reach});
+      // as much as the last step needs, so that the first one takes all the memory
+      auto const room =
+          be.template scratch<T>(extents<4>{x.ext[0], x.ext[1], d, taps < capacity ? taps : capacity});
+      out<B, T, 4> const terms(room.ptr, {x.ext[0], x.ext[1], d, reach});
       in<B, T, 2> const k = slice(in<B, T, 2>(kernel.data(), {d, taps}), 1, 0, reach);
       in<B, T, 4> const past = slice(rows.view(), 2, n + 1 - reach, reach);  // (B,H,reach,D)
       be.map(multiply{}, terms, as_input(detail::reversed(swap_axes(past, 2, 3), 3)),

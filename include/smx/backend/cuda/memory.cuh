@@ -39,7 +39,7 @@ inline void* take_device(std::size_t bytes) {
 inline void give_device(void* block, std::size_t) { static_cast<void>(cudaFree(block)); }
 /// Done when it returns: streams of backends do not wait for the legacy stream.
 inline void zero_device(void* block, std::size_t bytes) {
-  check(cudaMemset(block, 0, bytes), "cudaMemset");
+  check(cudaMemsetAsync(block, 0, bytes, cudaStreamLegacy), "cudaMemsetAsync");
   check(cudaStreamSynchronize(cudaStreamLegacy), "cudaStreamSynchronize");
 }
 
