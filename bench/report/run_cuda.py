@@ -71,6 +71,7 @@ class Run:
         )
         self.path = os.path.join(options.out, "results.json")
         self.progress = Progress()
+        self.failed = []  # rows of ours that began and did not end; a peer's are its own
         self.start = time.monotonic()
         self.deadline = self.start + self.mode["budget"] - (self.mode["torch"] if options.peers else 0)
         self.schedule = cuda.Schedule(options.mode, server.rows, device["gpu_free"])
@@ -82,6 +83,8 @@ class Run:
             row = cuda.row_from(answer)
         except files.ReportError as e:
             self.results.skip(name, str(e))
+            if "/cuda/" in name:
+                self.failed.append(name)
             return None
         self.schedule.learn(name, min(answer["samples_ms"]))
         return row
@@ -244,10 +247,9 @@ def main(arguments=None):
         if not run.results.rows:
             print("run_cuda.py: no row was measured", file=sys.stderr)
             return 1
-        failed = sum("predicted" not in s["reason"] and "needs" not in s["reason"] for s in run.results.skipped.values())
-        if failed:
-            print(f"{failed} rows failed; the page and results.json say why")
-        return code
+        for name in run.failed:
+            print(f"run_cuda.py: {name} failed: {run.results.skipped.get(name, {}).get('reason', '')}", file=sys.stderr)
+        return code or (1 if run.failed else 0)
     except re.error as e:
         print(f"run_cuda.py: --filter: {options.filter!r} is not a regular expression: {e}", file=sys.stderr)
         return 2

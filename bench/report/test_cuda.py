@@ -274,7 +274,9 @@ class Driving(unittest.TestCase):
             ],
             "--no-peers",
         )
-        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("a/breaks/forward/cuda/L:8 failed: lost device", run.stderr)
+        self.assertNotIn("a/large", run.stderr)
         found = self.results()
         self.assertEqual(list(found.rows), ["a/x/forward/cuda/L:8"])
         reasons = {name.split("/")[1]: s["reason"] for name, s in found.skipped.items()}

@@ -9,6 +9,7 @@ reason on the last line. What did not fit into the time is said, and is no failu
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,14 +38,19 @@ def labelled(build, label):
 def check(sanitizer, tool, command, folder, seconds):
     """(exit status or None when the time ran out, what was written)."""
     words = [sanitizer, "--tool", tool, "--error-exitcode", str(FOUND), "--print-limit", "20", *command]
+    # A group of its own: compute-sanitizer is a launcher, and what it launched would go on without it.
+    process = subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
+    )
     try:
-        done = subprocess.run(
-            words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds
-        )
-    except subprocess.TimeoutExpired as e:
-        said = e.stdout or b""
-        return None, said.decode(errors="replace") if isinstance(said, bytes) else said
-    return done.returncode, done.stdout
+        said = process.communicate(timeout=seconds)[0]
+        return process.returncode, said
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return None, process.communicate()[0]
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
 
 
 def main(arguments=None):
@@ -69,7 +75,7 @@ def main(arguments=None):
                 reason = next((line for line in said.splitlines() if any(u in line for u in UNABLE)), None)
                 if reason:
                     print(f"compute-sanitizer does not run here: {reason.strip()}")
-                    return 77
+                    return 1 if failed else 77
                 if code is None:
                     late.append(f"{tool} {name}")
                     continue

@@ -8,6 +8,7 @@ usage: test_gpu.py ROOT
 import glob
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Gpu(unittest.TestCase):
         self.tools, self.build, self.out = (self.folder / n for n in ("tools", "build", "out"))
         (self.build / "bench" / "cuda").mkdir(parents=True)
         self.tools.mkdir()
+        self.script = ROOT / "scripts" / "gpu.sh"
         self.tool("nvidia-smi", "echo Test GPU")
         self.tool("compute-sanitizer", "exit 0")
         self.bench(0)
@@ -57,7 +59,7 @@ class Gpu(unittest.TestCase):
         (self.build / "CTestTestfile.cmake").write_text(text)
 
     def start(self, *more):
-        command = ["bash", str(ROOT / "scripts" / "gpu.sh"), "--build-dir", str(self.build), "--out", str(self.out), *more]
+        command = ["bash", str(self.script), "--build-dir", str(self.build), "--out", str(self.out), *more]
         environment = {**os.environ, "PATH": f"{self.tools}:{os.environ['PATH']}"}
         return subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -67,6 +69,15 @@ class Gpu(unittest.TestCase):
         process = self.start(*more)
         out, err = process.communicate(timeout=110)
         return process.returncode, out, err
+
+    def assert_ends(self, number):
+        """The process whose number the file holds ends soon: who waits for it may have to hear of it first."""
+        process = pathlib.Path("/proc", number.read_text().strip())
+        for _ in range(100):
+            if not process.exists():
+                return
+            time.sleep(0.1)
+        self.fail("it goes on")
 
     def test_all_stages(self):
         code, out, err = self.run_it("--no-build", "--no-peers")
@@ -99,6 +110,53 @@ class Gpu(unittest.TestCase):
         self.assertEqual(code, 0)
         self.assertIn("Device not supported", out)
         self.assertRegex(out, r"sanitize +\d+ s, skipped")
+
+    def test_what_a_sanitizer_found_is_told_where_the_next_one_cannot_run(self):
+        self.tool("compute-sanitizer", '[ "$2" = memcheck ] && exit 86; echo Device not supported; exit 1')
+        code, _, err = self.run_it("--no-build", "--only", "sanitize")
+        self.assertEqual((code, err), (1, "failed: sanitize\n"))
+
+    def test_what_a_sanitizer_started_ends_with_its_time(self):
+        started = self.folder / "started"
+        self.tool("compute-sanitizer", f"sleep 300 & echo $! >{started}; wait")
+        self.out.mkdir()
+        words = [sys.executable, str(ROOT / "tests" / "cuda" / "sanitize.py"), "--build", str(self.build), "--out", str(self.out)]
+        words += ["--sanitizer", str(self.tools / "compute-sanitizer"), "--seconds", "2"]
+        self.assertIn("not within 2 s", subprocess.run(words, capture_output=True, text=True, timeout=60).stdout)
+        self.assert_ends(started)
+
+    def test_a_test_that_hangs_ends_with_the_stage(self):
+        started = self.folder / "started"
+        script = (ROOT / "scripts" / "gpu.sh").read_text()
+        self.assertEqual(script.count("select+=(-L '^smoke$'); seconds=60"), 1)
+        (self.folder / "scripts").mkdir()
+        (self.folder / "scripts" / "gpu.sh").write_text(script.replace("seconds=60", "seconds=3"))
+        shutil.copy(ROOT / "scripts" / "lib.sh", self.folder / "scripts")
+        self.script = self.folder / "scripts" / "gpu.sh"
+        self.tool("hangs", f"echo $$ >{started}; exec sleep 300")
+        self.register(
+            f"add_test(cuda.hangs {self.tools}/hangs)\nset_tests_properties(cuda.hangs PROPERTIES LABELS \"cuda;smoke\")\n"
+        )
+        code, out, err = self.run_it("--no-build", "--only", "test", "--smoke")
+        self.assertEqual((code, err), (1, "failed: test\n"))
+        self.assertIn("did not end within 3 s", out)
+        self.assert_ends(started)
+
+    def test_tests_that_skip_beside_a_gpu_are_a_failure(self):
+        self.register(
+            "add_test(cuda.skips sh -c \"exit 77\")\n"
+            "set_tests_properties(cuda.skips PROPERTIES LABELS \"cuda;smoke\" SKIP_RETURN_CODE 77)\n"
+        )
+        code, _, err = self.run_it("--no-build", "--only", "test")
+        self.assertEqual(code, 1)
+        self.assertIn("tests were skipped", err)
+
+    def test_goldens_that_were_not_built_are_told_and_no_part_of_smoke(self):
+        code, out, _ = self.run_it("--no-build", "--only", "test")
+        self.assertEqual(code, 0)
+        self.assertIn("no nlohmann_json", out)
+        self.assertRegex(out, r"(?m)^   goldens +\d+ s, skipped$")
+        self.assertNotIn("goldens", self.run_it("--no-build", "--only", "test", "--smoke")[1])
 
     def test_smoke_takes_the_smoke_tests_alone(self):
         self.register(
@@ -138,12 +196,7 @@ class Gpu(unittest.TestCase):
             time.sleep(0.1)
         process.terminate()  # itself, not its group: who waits for the build passes it on
         self.assertEqual((process.communicate(timeout=30), process.returncode)[1], 130)
-        building = pathlib.Path("/proc", ninja.read_text().strip())
-        for _ in range(100):
-            if not building.exists():
-                break
-            time.sleep(0.1)
-        self.assertFalse(building.exists(), "the build goes on")
+        self.assert_ends(ninja)
 
     def test_a_build_that_fails_lets_the_rest_run(self):
         self.tool("nvcc", "exit 1")
