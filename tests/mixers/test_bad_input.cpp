@@ -118,6 +118,24 @@ TEST_CASE("attention: heads, lengths and strides") {
              {"contiguous last axis", "got 4"}));
 }
 
+TEST_CASE("attention: a tape that is not that of the inputs") {
+  cpu be(1);
+  attention<float> const mix;
+  extents<4> const e{1, 2, 6, 4};
+  auto const q = random_normal<float>(be, {1, 2, 6, 4}, 1);
+  tensor<float, 4> dq(e), dk(e), dv(e), y(e), lse({1, 2, 6, 1}), short_lse({1, 2, 3, 1}), wide({1, 2, 6, 8});
+  auto const backward = [&](view<float, 4, host_space> of_lse, view<float, 4, host_space> of_y) {
+    mix.backward(be, {}, {q.cview(), q.cview(), q.cview()}, {of_lse, of_y}, q.cview(), {},
+                 {dq.view(), dk.view(), dv.view()});
+  };
+  CHECK(says(refusal([&] { backward(short_lse.view(), y.view()); }),
+             {"attention: tape: lse", "(1, 2, 6, 1)", "(1, 2, 3, 1)"}));
+  CHECK(says(refusal([&] {
+               backward(lse.view(), view<float, 4, host_space>(wide.data(), e, {96, 48, 8, 2}));
+             }),
+             {"attention: tape: y", "contiguous last axis"}));
+}
+
 TEST_CASE("long convolution: kernels that are longer than the input") {
   cpu be(1);
   long_convolution<double> m{.channels = 2, .taps = 9};

@@ -123,7 +123,10 @@ template <Compute T, Mask MaskType = full_mask, class Scores = plain_scores> str
     expects_extents("attention: dk", dx.k.ext, x.k.ext);
     expects_extents("attention: dv", dx.v.ext, x.v.ext);
     if constexpr (modified) scores.check_gradients(dw, dx, x);
-    expects_extents("attention: tape", t.y.ext, output_extents(x));
+    expects_extents("attention: tape: y", t.y.ext, output_extents(x));
+    expects_contiguous_rows("attention: tape: y", t.y);
+    if (t.lse.size() != 0)
+      expects_extents("attention: tape: lse", t.lse.ext, {x.q.ext[0], x.q.ext[1], x.q.ext[2], 1});
     expects_contiguous_rows("attention: dy", dy);
     expect_mask_fits(mask, score_extents(x));
     for_each_input(

@@ -7,6 +7,12 @@ namespace {
 
 using namespace test::attention_kernel;
 
+/// A user's, whose keys() says no more than it has to.
+struct loosely_causal_mask : causal_mask {
+  SMX_HD constexpr index_range keys(index_t, index_t, index_range, index_t count) const { return {0, count}; }
+};
+static_assert(IntervalMask<loosely_causal_mask>);
+
 constexpr cuda_operands all_operands[] = {cuda_operands::f32, cuda_operands::bf16, cuda_operands::f16};
 
 void shapes(test::reporter& report) {
@@ -43,6 +49,8 @@ void odd_numbers(test::reporter& report) {
       report(p.words("causal, keys of -inf", how), attends(p, causal_mask{}, how, odd::infinite_keys));
       report(p.words("full, infinite values", how), attends(p, full_mask{}, how, odd::infinite_values));
       report(p.words("causal, infinite values", how), attends(p, causal_mask{}, how, odd::infinite_values));
+      report(p.words("causal, infinite values of small weight", how),
+             attends(p, causal_mask{}, how, odd::faint_values));
     }
 }
 
@@ -59,12 +67,31 @@ void steps(test::reporter& report) {
     cuda_operands const f32 = cuda_operands::f32;
     report(p.words("step, full", f32), attends(p, full_mask{}, f32));
     report(p.words("step, causal", f32), attends(p, causal_mask{p.keys / 2}, f32, odd::hidden));
+    report(p.words("step, causal, all keys may be seen", f32),
+           attends(p, loosely_causal_mask{p.keys / 2}, f32, odd::hidden));
     report(p.words("step, sees nothing", f32), attends(p, causal_mask{-2}, f32, odd::hidden));
     report(p.words("step, keys of -inf", f32), attends(p, full_mask{}, f32, odd::infinite_keys));
     report(p.words("step, infinite values", f32), attends(p, full_mask{}, f32, odd::infinite_values));
   }
 }
 
+/// Images of many short rows are left to the recipe where they would not fit into a slab.
+void memory(test::reporter& report) {
+  auto const takes = [](index_t length, index_t width, std::size_t slab_bytes) {
+    tiling how = cuda_backend().how();
+    how.slab_bytes = slab_bytes;
+    plan_backend<cuda_backend> plan(how);
+    using array = view<float, 4, meta_space>;
+    array const rows(nullptr, {64, 4, length, width});
+    return tuned(plan, attention_forward_call<float, meta_space, full_mask>{
+                           full_mask{}, 1, rows, rows, rows, array(nullptr, {64, 4, length, 1}), rows});
+  };
+  report("short rows, a large slab", takes(16, 16, std::size_t{1} << 30) ? holds : verdict("not taken"));
+  report("short rows, a small slab", takes(16, 16, std::size_t{1} << 20) ? verdict("taken") : holds);
+  report("long rows, a small slab", takes(64, 64, std::size_t{1} << 20) ? holds : verdict("not taken"));
+}
+
+test::suite const s6{"attention_kernel_memory", memory};
 test::suite const s1{"attention_kernel_shapes", shapes};
 test::suite const s2{"attention_kernel_layouts", layouts};
 test::suite const s4{"attention_kernel_odd_numbers", odd_numbers};

@@ -159,6 +159,7 @@ __global__ void __launch_bounds__(Tiling::threads)
     else
       products::template add<false>(sums, scores, k);
   }
+  copy_wait<0>();  // of the queries, where there was no tile
   store_gradient(sums, a.scale, to.dq + b * to.sdq[0] + h * to.sdq[1], to.sdq[2], first + warp_row, a.queries,
                  a.d);
 }
@@ -276,6 +277,7 @@ __global__ void __launch_bounds__(Tiling::threads)
     else
       products::template add<false>(dk, slopes, q);
   }
+  copy_wait<0>();  // of the keys, where there was no tile
   // images of queries have the factor scale log2(e) already
   store_gradient(dk, ln_2, to.dk + b * to.sdk[0] + kv_head * to.sdk[1], to.sdk[2], first + warp_row, a.keys,
                  a.d);

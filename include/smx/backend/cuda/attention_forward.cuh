@@ -14,6 +14,8 @@
 /// while values are used and the other way round.
 #pragma once
 
+#include <type_traits>
+
 #include <smx/backend/cuda/attention_mask.cuh>
 #include <smx/backend/cuda/attention_operands.cuh>
 #include <smx/backend/cuda/team.cuh>
@@ -200,9 +202,16 @@ template <class H, class Tiling> struct warp_products {
             for (int half = 0; half < 2; ++half) {
               std::uint32_t const a[2] = {above[2 * half], above[2 * half + 1]},
                                   b[2] = {below[2 * half], below[2 * half + 1]};
-              std::uint32_t const(&l)[4] = left[m][step][0];
-              std::uint32_t const size[4] = {l[0] & 0x7FFF7FFFu, l[1] & 0x7FFF7FFFu, l[2] & 0x7FFF7FFFu,
-                                             l[3] & 0x7FFF7FFFu};
+              std::uint32_t size[4];  // more than 0 where P is not 0
+#pragma unroll
+              for (int i = 0; i < 4; ++i) {
+                float const(&s)[4] = scores[m][2 * step + i / 2];
+                if constexpr (std::is_same_v<H, f16>)  // which rounds small ones to 0
+                  size[i] =
+                      pack_halves<H>(s[i % 2 * 2] != 0 ? 1.0f : 0.0f, s[i % 2 * 2 + 1] != 0 ? 1.0f : 0.0f);
+                else
+                  size[i] = left[m][step][0][i] & 0x7FFF7FFFu;
+              }
               mma_16x8x16<H>(plus[m][half], size, a);
               mma_16x8x16<H>(minus[m][half], size, b);
             }
@@ -410,6 +419,7 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     else
       own.template add<false>(own.sums, own.scores, v);
   }
+  copy_wait<0>();  // of the queries, where there was no tile
   own.finish(a, a.y + b * a.sy[0] + h * a.sy[1],
              a.lse == nullptr ? nullptr : a.lse + b * a.sl[0] + h * a.sl[1], first + warp_row);
 }

@@ -93,7 +93,13 @@ __global__ void __launch_bounds__(attention_step_threads, 2)
   index_range all{a.keys, 0}, ranges[Heads];  // of keys that a row may see
 #pragma unroll
   for (int g = 0; g < Heads; ++g) {
-    ranges[g] = g < heads ? mask.keys(b, h0 + g, {0, 1}, a.keys) : index_range{0, 0};
+    ranges[g] = {0, 0};
+    if (g < heads) {
+      if constexpr (IntervalMask<M>)  // what is asked below is then only whether a key lies in it
+        ranges[g] = smx::detail::within_count(mask.row(b, h0 + g, 0), a.keys);
+      else
+        ranges[g] = mask.keys(b, h0 + g, {0, 1}, a.keys);
+    }
     if (ranges[g].first >= ranges[g].last) continue;
     all.first = ranges[g].first < all.first ? ranges[g].first : all.first;
     all.last = ranges[g].last > all.last ? ranges[g].last : all.last;

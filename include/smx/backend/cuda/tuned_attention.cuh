@@ -56,6 +56,18 @@ template <class C> bool fits(C const& c) {
   return c.q.ext[0] * c.q.ext[1] * c.q.ext[2] <= most && c.k.ext[0] * c.k.ext[1] * c.k.ext[2] <= most;
 }
 
+/// Bytes of the images of an array.
+template <class V> std::size_t image_bytes(V const& v, int image_rows, int width, int parts) {
+  index_t const images = v.ext[0] * v.ext[1] * cuda_kernels::ceil_div(v.ext[2], image_rows);
+  return static_cast<std::size_t>(images * image_rows * width * parts) * 2;
+}
+/// Whether images are worth their memory. Those of short rows and sequences are many times the array; where a
+/// batch is so large that this does not fit into a slab, the recipe goes through it in parts.
+template <class B, class V> bool worth_images(B& be, V const& v, int image_rows, int width, int parts) {
+  std::size_t const bytes = image_bytes(v, image_rows, width, parts);
+  return bytes <= be.how().slab_bytes || bytes / 4 <= static_cast<std::size_t>(v.size()) * sizeof(float);
+}
+
 /// Whether a block's shared memory holds the tiles: three parts of rows wider than 64 take 193 KiB, more than
 /// GPUs before compute capability 9.0 have.
 constexpr bool has_room(std::size_t block_bytes, int width, int parts) {
@@ -153,7 +165,8 @@ template <class B> class images_of_arrays {
           nullptr,
           nullptr};
     index_t const images = all_.images(all_.count++);
-    to.to = be_.template scratch<std::byte>(extents<2>{images, index_t{2} * all_.width * parts_ * image_rows})
+    to.to = be_.template scratch<std::byte>(
+                   extents<1>{static_cast<index_t>(image_bytes(v, image_rows, all_.width, parts_))})
                 .ptr;
     if (watched) to.odd = be_.template scratch<int>(extents<1>{images}).ptr;
     count_ += images;
@@ -286,7 +299,10 @@ bool smx_tuned(B& be, attention_forward_call<float, S, M> const& c) {
   auto const operands = static_cast<cuda_operands>(be.how().operands);
   int const width = attention_width(c.q.ext[3], c.v.ext[3]), parts = parts_of(operands),
             key_rows = attention_key_rows(width, parts);
-  if (!has_room(be.how().block_bytes, width, parts)) return false;
+  if (!has_room(be.how().block_bytes, width, parts) ||
+      !worth_images(be, c.q, attention_query_rows, width, parts) ||
+      !worth_images(be, c.k, key_rows, width, parts) || !worth_images(be, c.v, key_rows, width, parts))
+    return false;
   attention_arrays const a = arrays_of(c);
   auto frame = be.scope();
   images_of_arrays<B> all(be, operands, parts, a.batch, width);
@@ -318,7 +334,10 @@ bool smx_tuned(B& be, attention_backward_call<float, S, M> const& c) {
   auto const operands = static_cast<cuda_operands>(be.how().operands);
   // gradients leave the range of f16 soon
   int const width = attention_width(c.q.ext[3], c.v.ext[3]), parts = operands == cuda_operands::bf16 ? 1 : 3;
-  if (!has_room(be.how().block_bytes, width, parts)) return false;
+  auto const worth = [&](auto const& v) { return worth_images(be, v, attention_query_rows, width, parts); };
+  if (!has_room(be.how().block_bytes, width, parts) || !worth(c.q) || !worth(c.k) || !worth(c.v) ||
+      !worth(c.dy))
+    return false;
   attention_arrays const a = arrays_of(c);
   auto frame = be.scope();
   images_of_arrays<B> all(be, operands, parts, batch, width);
