@@ -21,6 +21,13 @@ void memory(test::reporter& report) {
   if (download(be, y)(3) != 2.0f) found = text("wrong result after out of memory");
   report("the device works after it", found);
 
+  report("an error says the sizes",
+         throws<backend_error>(
+             [&] {
+               cuda_kernels::check(cudaErrorInvalidValue, "map", extents<3>{2, 30, 4});
+             },
+             {"cuda: map of (2,30,4): "}));
+
   report("a shape that does not fit",
          throws<precondition_error>([&] { be.map(negate{}, y.view(), slice(as_input(y.view()), 0, 0, 3)); },
                                     {"map: x", "expected extents (4), got (3)"}));
@@ -39,6 +46,9 @@ void looking_up_outside(test::reporter& report) {
   report("a row outside the table's gradient",
          throws<backend_error>([&] { be.synchronize(); }, {"rows inside the table"}));
   be.synchronize();  // once is enough
+  be.scatter_add(there.cview(), y.cview(), slice(table.view(), 0, 0, 0));
+  report("a gradient of no rows",
+         throws<backend_error>([&] { be.synchronize(); }, {"rows inside the table"}));
 }
 
 test::suite const memory_errors{"memory_errors", memory};

@@ -215,6 +215,24 @@ template <class T> void products(test::reporter& report) {
                be.gemm(op::none, op::none, T(1), same, back, T(0), vc);
              },
              a, b, c));
+  report("gemm of a batch that turns back", agrees(
+                                                "c", 40 * eps<T>,
+                                                [](auto& be, auto va, auto vb, auto vc) {
+                                                  auto back = reading(va);
+                                                  back.ptr += back.str[1], back.str[1] = -back.str[1];
+                                                  be.gemm(op::none, op::none, T(1), back, reading(vb), T(0),
+                                                          vc);
+                                                },
+                                                a, b, c));
+  auto const of = [](index_t direction) {
+    view<T const, 4, meta_space> a0(nullptr, {1, 2, 6, 5}, {60, direction * 30, 5, 1});
+    return cuda_kernels::path_of(op::none, a0, view<T const, 4, meta_space>(nullptr, {1, 2, 5, 4}),
+                                 view<T, 4, meta_space>(nullptr, {1, 2, 6, 4}));
+  };
+  report("by pointers, for cuBLAS says nothing of strides below 0",
+         of(1) == cuda_kernels::gemm_path::strided && of(-1) == cuda_kernels::gemm_path::pointers
+             ? testing::holds
+             : verdict("another path"));
   report("gemm over an empty sum", agrees(
                                        "c", 0,
                                        [](auto& be, auto va, auto vb, auto vc) {

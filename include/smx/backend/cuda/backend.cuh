@@ -93,7 +93,7 @@ class cuda_backend {
     b = detail::broadcast_batch(b, c.ext[0], c.ext[1]);
     cuda_kernels::gemm_path const path = cuda_kernels::path_of(ta, a, b, c);
     if (path == cuda_kernels::gemm_path::own)
-      return ok(cuda_kernels::own_product<false, T>(stream(), ta, tb, alpha, a, b, beta, c), "gemm");
+      return ok(cuda_kernels::own_product<false, T>(stream(), ta, tb, alpha, a, b, beta, c), "gemm", c);
     auto frame = scope();
     void** pointers = nullptr;
     if (path == cuda_kernels::gemm_path::pointers) {
@@ -120,17 +120,17 @@ class cuda_backend {
     count(a, b, c);
     a = detail::broadcast_batch(a, c.ext[0], c.ext[1]);
     b = detail::broadcast_batch(b, c.ext[0], c.ext[1]);
-    ok(cuda_kernels::own_product<true, T>(stream(), ta, tb, alpha, a, b, beta, c), "gemm_select");
+    ok(cuda_kernels::own_product<true, T>(stream(), ta, tb, alpha, a, b, beta, c), "gemm_select", c);
   }
 
   template <class F, class Y, class... X> void map(F const& f, Y y, X... x) {
     detail::check_map(y, x...);
     count(y, x...);
-    ok(cuda_kernels::map(stream(), f, y, as_input(x)...), "map");
+    ok(cuda_kernels::map(stream(), f, y, as_input(x)...), "map", y);
   }
   template <class F, class Y> void generate(F const& f, Y y) {
     count(y);
-    ok(cuda_kernels::generate(stream(), f, y), "generate");
+    ok(cuda_kernels::generate(stream(), f, y), "generate", y);
   }
   template <class X, class Y> void copy(X x, Y y) {
     expects_extents("copy: y", y.ext, x.ext);
@@ -138,33 +138,34 @@ class cuda_backend {
     using from = typename X::value_type;
     using to = typename Y::value_type;
     if constexpr (std::same_as<from, to>)
-      ok(cuda_kernels::map(stream(), identity{}, y, as_input(x)), "copy");  // every bit, a NaN's payload too
+      ok(cuda_kernels::map(stream(), identity{}, y, as_input(x)), "copy",
+         y);  // every bit, a NaN's payload too
     else
-      ok(cuda_kernels::map(stream(), cuda_kernels::converted<to>{}, y, as_input(x)), "copy");
+      ok(cuda_kernels::map(stream(), cuda_kernels::converted<to>{}, y, as_input(x)), "copy", y);
   }
   template <class T> void reduce(reduction r, input<T, 4> x, compute_t<T> beta, output<T, 4> y) {
     detail::check_reduce(x, y);
     count(x, y);
-    ok(cuda_kernels::reduce<T>(stream(), r, x, beta, y), "reduce");
+    ok(cuda_kernels::reduce<T>(stream(), r, x, beta, y), "reduce", y);
   }
   /// Arrays that the mask refers to must be memory that the device reads: pinned_memory().
   template <Mask M, class T>
   void softmax(M const& m, score_origin const& o, input<T, 4> x, output<T, 4> y, output<T, 4> lse) {
     detail::check_softmax(x, y, lse);
     count(x, y, lse);
-    ok(cuda_kernels::softmax<M, T>(stream(), m, o, x, y, lse), "softmax");
+    ok(cuda_kernels::softmax<M, T>(stream(), m, o, x, y, lse), "softmax", y);
   }
   template <class T> void softmax_backward(input<T, 4> y, input<T, 4> dy, output<T, 4> dx) {
     detail::check_softmax_backward(y, dy, dx);
     count(y, dy, dx);
-    ok(cuda_kernels::softmax_backward<T>(stream(), y, dy, dx), "softmax_backward");
+    ok(cuda_kernels::softmax_backward<T>(stream(), y, dy, dx), "softmax_backward", dx);
   }
   template <class T>
   void norm(norm_kind kind, compute_t<T> eps, input<T, 4> x, input<T, 4> gain, input<T, 4> bias,
             output<T, 4> y, output<T, 4> mean, output<T, 4> scale) {
     detail::check_norm(x, gain, bias, y, mean, scale);
     count(x, gain, bias, y, mean, scale);
-    ok(cuda_kernels::norm<T>(stream(), kind, eps, {x, gain, bias, y, mean, scale}), "norm");
+    ok(cuda_kernels::norm<T>(stream(), kind, eps, {x, gain, bias, y, mean, scale}), "norm", y);
   }
   template <class T>
   void norm_backward(norm_kind kind, input<T, 4> x, input<T, 4> gain, input<T, 4> mean, input<T, 4> scale,
@@ -173,7 +174,7 @@ class cuda_backend {
     count(x, gain, mean, scale, dy, dx, dgain, dbias);
     ++launches_;  // the weights' gradients are a kernel of their own
     ok(cuda_kernels::norm_backward<T>(stream(), kind, {x, gain, mean, scale, dy, dx, dgain, dbias}),
-       "norm_backward");
+       "norm_backward", dx);
   }
   template <class P> static void plan_norm_backward(P& be) {
     be.kernel("norm_backward_columns", {}, [] {});
@@ -181,7 +182,7 @@ class cuda_backend {
   template <class T> void cumulative_sum(input<T, 4> x, output<T, 4> y) {
     detail::check_cumulative_sum(x, y);
     count(x, y);
-    ok(cuda_kernels::cumulative_sum<T>(stream(), x, y), "cumulative_sum");
+    ok(cuda_kernels::cumulative_sum<T>(stream(), x, y), "cumulative_sum", y);
   }
   template <class T> void decayed_scan(input<T, 4> a, input<T, 4> x, output<T, 4> y) {
     detail::check_decayed_scan(a, x, y);
@@ -200,15 +201,15 @@ class cuda_backend {
     if (y.size() == 0) return;
     ok(cuda_kernels::launch(stream(), {dim3(cuda_kernels::blocks_for(y.size(), 256)), dim3(256)},
                             cuda_kernels::gather_rows<T>, table, rows, y, own_.flag()),
-       "gather");
+       "gather", y);
   }
   template <class T> void scatter_add(input<index_t, 1> rows, input<T, 2> dy, output<T, 2> dtable) {
     detail::check_scatter_add(rows, dy, dtable);
     count(rows, dy, dtable);
-    if (dy.size() == 0) return;
+    if (rows.size() == 0) return;
     ok(cuda_kernels::launch(stream(), {dim3(cuda_kernels::blocks_for(dtable.ext[0], 1)), dim3(128)},
                             cuda_kernels::scatter_rows<T>, rows, dy, dtable, own_.flag()),
-       "scatter_add");
+       "scatter_add", dtable);
   }
 
   template <class T, int R> view<T, R, device_space> scratch(extents<R> const& e) { return ws_.take<T>(e); }
@@ -241,7 +242,7 @@ class cuda_backend {
   /// Waits until everything is done. Throws backend_error for what went wrong on the device since the last
   /// time.
   void synchronize() {
-    ok(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
+    cuda_kernels::check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
     if (!own_.flag_was_raised()) return;
     detail::raise<backend_error>(
         "cuda: gather or scatter_add: rows: expected rows inside the table, got one outside");
@@ -250,7 +251,10 @@ class cuda_backend {
  private:
   template <class C> static extents<2> pointer_extents(C const& c) { return {3, c.ext[0] * c.ext[1]}; }
 
-  static void ok(cudaError_t status, char const* call) { cuda_kernels::check(status, call); }
+  /// `y`: what was to be written.
+  template <class V> static void ok(cudaError_t status, char const* call, V const& y) {
+    cuda_kernels::check(status, call, y.ext);
+  }
 
   template <class... V> void count(V const&... v) {
     ++launches_;
@@ -261,7 +265,8 @@ class cuda_backend {
   void columns(X const& x, void (*run)(P...), char const* what, A const&... a) {
     index_t const n = x.ext[0] * x.ext[1] * x.ext[3];
     if (x.size() == 0) return;
-    ok(cuda_kernels::launch(stream(), {dim3(cuda_kernels::blocks_for(n, 128)), dim3(128)}, run, a...), what);
+    ok(cuda_kernels::launch(stream(), {dim3(cuda_kernels::blocks_for(n, 128)), dim3(128)}, run, a...), what,
+       x);
   }
 
   cuda_options options_;

@@ -77,14 +77,16 @@ template <class T>
 __global__ void scatter_rows(view<index_t const, 1, device_space> rows, view<T const, 2, device_space> dy,
                              view<T, 2, device_space> dtable, int* bad) {
   __shared__ index_t looked_up[128];
-  for (index_t own = blockIdx.x; own < dtable.ext[0]; own += gridDim.x)
+  // a table without rows, too, is looked for
+  for (index_t own = blockIdx.x; own == 0 || own < dtable.ext[0]; own += gridDim.x)
     for (index_t first = 0; first < rows.ext[0]; first += 128) {
       index_t const mine = first + threadIdx.x, count = at_most(rows.ext[0] - first, 128);
       __syncthreads();  // the last 128 may still be read
       if (mine < rows.ext[0]) {
         index_t const to = rows.ptr[mine * rows.str[0]];
-        if (to < 0 || to >= dtable.ext[0]) *bad = 1;
-        looked_up[threadIdx.x] = to;
+        bool const inside = to >= 0 && to < dtable.ext[0];
+        if (!inside) *bad = 1;
+        looked_up[threadIdx.x] = inside ? to : -1;
       }
       __syncthreads();
       for (index_t i = 0; i < count; ++i)

@@ -37,9 +37,12 @@ template <class A, class B, class C> constexpr gemm_path path_of(op ta, A const&
   gemm_operand const oa = operand_of(a), ob = operand_of(b), oc = operand_of(c);
   if (k == 0 || n0 * n1 > INT_MAX || !blas_takes(oa) || !blas_takes(ob) || !blas_takes(oc))
     return gemm_path::own;
-  bool const folds = fold_batch(n0, n1, oa.s0, oa.s1).folds && fold_batch(n0, n1, ob.s0, ob.s1).folds &&
-                     fold_batch(n0, n1, oc.s0, oc.s1).folds;
-  return folds ? gemm_path::strided : gemm_path::pointers;
+  // that cuBLAS takes a stride below 0 is nowhere said
+  auto const folds = [&](gemm_operand const& o) {
+    folded_batch const f = fold_batch(n0, n1, o.s0, o.s1);
+    return f.folds && f.stride >= 0;
+  };
+  return folds(oa) && folds(ob) && folds(oc) ? gemm_path::strided : gemm_path::pointers;
 }
 
 template <class T> struct blas_type;
@@ -121,9 +124,9 @@ void gemm(cublasHandle_t blas, cudaStream_t stream, cuda_operands how, gemm_path
   check(launch(stream, {dim3(blocks_for(count, 256)), dim3(256)}, fill_pointers<T>, count, n1, a.ptr,
                extents<2>{oa.s0, oa.s1}, b.ptr, extents<2>{ob.s0, ob.s1}, c.ptr, extents<2>{oc.s0, oc.s1},
                to_a, to_b, pointers + 2 * count),
-        "fill_pointers");
+        "fill_pointers", c.ext);
   if constexpr (sizeof(T) == 2)
-    if (!aligned) return check(own_product<false, T>(stream, ta, tb, alpha, a, b, beta, c), "gemm");
+    if (!aligned) return check(own_product<false, T>(stream, ta, tb, alpha, a, b, beta, c), "gemm", c.ext);
   if (!aligned) how = cuda_operands::f32;
   cublasStatus_t const status =
       cublasGemmBatchedEx(blas, way(tb), way(ta), integer(c.ext[3]), integer(c.ext[2]), integer(k), &alpha,

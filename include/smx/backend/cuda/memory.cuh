@@ -16,10 +16,12 @@ namespace cuda_kernels {
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail_allocation(cudaError_t status, char const* call,
                                                                    char const* kind, std::size_t bytes) {
   static_cast<void>(cudaGetLastError());
-  if (status == cudaErrorStreamCaptureUnsupported)
-    check(status, call,
-          "while a stream is captured: expected a workspace of the planned size before (reserve)");
-  if (status != cudaErrorMemoryAllocation) check(status, call);
+  char asked[160];
+  std::snprintf(asked, sizeof asked, "of %zu bytes%s", bytes,
+                status == cudaErrorStreamCaptureUnsupported
+                    ? " while a stream is captured: expected a workspace of the planned size before (reserve)"
+                    : "");
+  if (status != cudaErrorMemoryAllocation) check(status, call, asked);
   std::size_t left = 0, all = 0;
   char where[64];
   if (cudaMemGetInfo(&left, &all) == cudaSuccess)

@@ -15,7 +15,7 @@ void upload(cuda_backend& be, view<T const, R, host_space> from,
   expects(is_contiguous(from) && is_contiguous(to), "upload: from, to: expected contiguous arrays");
   cuda_kernels::check(cudaMemcpyAsync(to.ptr, from.ptr, sizeof(T) * static_cast<std::size_t>(from.size()),
                                       cudaMemcpyHostToDevice, be.stream()),
-                      "cudaMemcpyAsync");
+                      "cudaMemcpyAsync", from.ext);
   be.synchronize();
 }
 template <class T, int R>
@@ -25,7 +25,7 @@ void download(cuda_backend& be, view<T const, R, device_space> from,
   expects(is_contiguous(from) && is_contiguous(to), "download: from, to: expected contiguous arrays");
   cuda_kernels::check(cudaMemcpyAsync(to.ptr, from.ptr, sizeof(T) * static_cast<std::size_t>(from.size()),
                                       cudaMemcpyDeviceToHost, be.stream()),
-                      "cudaMemcpyAsync");
+                      "cudaMemcpyAsync", from.ext);
   be.synchronize();
 }
 
