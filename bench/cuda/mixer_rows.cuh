@@ -43,7 +43,15 @@ using gpu = std::conditional_t<Tuned, smx::cuda_backend, smx::testing::untuned<s
 template <bool Tuned>
 using gpu_planner = std::conditional_t<Tuned, smx::plan_backend<smx::cuda_backend>, smx::plan_backend<>>;
 
-inline smx::tiling planner_options() { return {.slab_bytes = smx::cuda_options{}.slab_bytes}; }
+/// What the planner needs to know of this machine's GPU; without one, of an H200.
+inline smx::tiling planner_options() {
+  static smx::tiling const how = [] {
+    int devices = 0;
+    if (cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0) return smx::cuda_backend().how();
+    return smx::tiling{.slab_bytes = smx::cuda_options{}.slab_bytes};
+  }();
+  return how;
+}
 
 /// A backend and some buffer sets of one row. Work: mixer_work or step_work.
 template <bool Tuned, class Work> struct gpu_stage {

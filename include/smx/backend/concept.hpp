@@ -39,8 +39,9 @@ struct kernel_cost {
 
 /// gemm(ta, tb, alpha, a, b, beta, c):  C := alpha op(A) op(B) + beta C on the last two axes, for each index
 /// of the two leading ones (extent 1 or stride 0 broadcasts A and B). The last axis of each view is
-/// contiguous. Sums are formed in compute_t<T>. beta = 0 does not read C. gemm_select: terms whose entry of
-/// op(A) is exactly zero are left out, so that a masked probability of 0 keeps a NaN of B away.
+/// contiguous. Sums are formed in compute_t<T>. beta = 0 does not read C; alpha = 0 may leave A and B unread,
+/// as BLAS does. gemm_select: terms whose entry of op(A) is exactly zero are left out, so that a masked
+/// probability of 0 keeps a NaN of B away.
 template <class B, class T>
 concept has_gemm = requires(B& be, in<B, T, 4> a, out<B, T, 4> c, compute_t<T> s) {
   { be.gemm(op::none, op::transpose, s, a, a, s, c) } -> std::same_as<void>;
