@@ -7,6 +7,7 @@
 #include <limits>
 
 #include <smx/backend/shapes.hpp>
+#include <smx/core/config.hpp>
 
 namespace smx::loops {
 
@@ -24,7 +25,7 @@ template <int R, class F> void for_each_index(extents<R> const& e, F&& f) {
 }
 
 /// The entry of v at an index.
-template <class T, int R, class S> constexpr T& at(view<T, R, S> const& v, extents<R> const& i) {
+template <class T, int R, class S> SMX_INLINE constexpr T& at(view<T, R, S> const& v, extents<R> const& i) {
   index_t offset = 0;
   for (int r = 0; r < R; ++r) offset += i[r] * v.str[r];
   return v.ptr[offset];

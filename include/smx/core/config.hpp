@@ -9,7 +9,8 @@
 #define SMX_HD
 #endif
 
-/// Inlined at every optimisation level: the pieces of a register kernel must meet in one function.
+/// Inlined at every optimisation level: the pieces of a register kernel must meet in one function, and an
+/// index is no call in a debug build.
 #if defined(__GNUC__) || defined(__clang__)
 #define SMX_INLINE [[gnu::always_inline]] inline
 #else

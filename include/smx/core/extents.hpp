@@ -16,8 +16,8 @@ template <int R> struct extents {
   static_assert(R >= 1, "extents: rank must be at least 1");
   index_t n[R];
 
-  SMX_HD constexpr index_t& operator[](int r) { return n[r]; }
-  SMX_HD constexpr index_t operator[](int r) const { return n[r]; }
+  SMX_INLINE SMX_HD constexpr index_t& operator[](int r) { return n[r]; }
+  SMX_INLINE SMX_HD constexpr index_t operator[](int r) const { return n[r]; }
   static constexpr int rank() { return R; }
   friend constexpr bool operator==(extents const&, extents const&) = default;
 };

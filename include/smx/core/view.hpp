@@ -52,7 +52,7 @@ template <class T, int R, class Space> struct view {
   SMX_HD constexpr bool empty() const { return ptr == nullptr && size() == 0; }
 
   template <std::convertible_to<index_t>... I>
-  requires(sizeof...(I) == R) SMX_HD constexpr T& operator()(I... i) const {
+  requires(sizeof...(I) == R) SMX_INLINE SMX_HD constexpr T& operator()(I... i) const {
     index_t const at[R] = {static_cast<index_t>(i)...};
     index_t offset = 0;
     for (int r = 0; r < R; ++r) offset += at[r] * str[r];
