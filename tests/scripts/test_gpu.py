@@ -130,7 +130,7 @@ class Gpu(unittest.TestCase):
         script = (ROOT / "scripts" / "gpu.sh").read_text()
         self.assertEqual(script.count("select+=(-L '^smoke$'); seconds=60"), 1)
         (self.folder / "scripts").mkdir()
-        (self.folder / "scripts" / "gpu.sh").write_text(script.replace("seconds=60", "seconds=3"))
+        (self.folder / "scripts" / "gpu.sh").write_text(script.replace("seconds=60", "seconds=1"))
         shutil.copy(ROOT / "scripts" / "lib.sh", self.folder / "scripts")
         self.script = self.folder / "scripts" / "gpu.sh"
         self.tool("hangs", f"echo $$ >{started}; exec sleep 300")
@@ -139,7 +139,7 @@ class Gpu(unittest.TestCase):
         )
         code, out, err = self.run_it("--no-build", "--only", "test", "--smoke")
         self.assertEqual((code, err), (1, "failed: test\n"))
-        self.assertIn("did not end within 3 s", out)
+        self.assertIn("did not end within 1 s", out)
         self.assert_ends(started)
 
     def test_tests_that_skip_beside_a_gpu_are_a_failure(self):
@@ -170,7 +170,7 @@ class Gpu(unittest.TestCase):
         words = self.folder / "ninja"
         self.tool("nvcc", "exit 0")
         self.tool("cmake", "exit 0")
-        self.tool("ninja", f'echo "$@" >>{words}; case "$*" in *cuda_tests*) ;; *) sleep 5; touch {self.build}/rest ;; esac')
+        self.tool("ninja", f'echo "$@" >>{words}; case "$*" in *cuda_tests*) ;; *) sleep 2; touch {self.build}/rest ;; esac')
         self.register(
             f"add_test(cuda.early test ! -e {self.build}/rest)\nset_tests_properties(cuda.early PROPERTIES LABELS cuda)\n"
             f"add_test(cuda.goldens test -e {self.build}/rest)\n"
