@@ -39,12 +39,11 @@ template <class T> struct tap_signals {
 template <class T> struct convolution_job {
   // the signals: blocks walk batch entries, then tiles of lanes, then rows of them
   unsigned batch = 1;       ///< batch entries times heads
-  index_t first_batch = 0;  ///< where they start in the caller's arrays; scratch starts at 0
-  unsigned first_head = 0;
-  unsigned heads = 1;  ///< below 2^31
-  unsigned lanes = 0;  ///< signals of a row of tiles
-  unsigned fast = 1;   ///< lane l is (l mod fast, row + l / fast) of (channel, column), or the other way
-  unsigned tiles = 0;  ///< of a row
+  unsigned first_head = 0;  ///< of the first of them in the caller's arrays
+  unsigned heads = 1;       ///< below 2^31
+  unsigned lanes = 0;       ///< signals of a row of tiles
+  unsigned fast = 1;        ///< lane l is (l mod fast, row + l / fast) of (channel, column), or the other way
+  unsigned tiles = 0;       ///< of a row
   bool channels_fast = true;
 
   int first = 0, last = 1;   ///< 0: transform, 1: inverse

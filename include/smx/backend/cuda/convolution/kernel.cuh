@@ -17,8 +17,7 @@ namespace smx::cuda_kernels {
 /// The signal of a thread.
 struct signal_place {
   unsigned entry;  ///< of scratch: batch and head as one
-  index_t batch;
-  unsigned head, channel, column;
+  unsigned batch, head, channel, column;
   bool exists;
 };
 
@@ -37,7 +36,7 @@ __device__ __forceinline__ signal_place place_of_signal(convolution_job<T> const
   s.channel = job.channels_fast ? fast : slow;
   s.column = job.channels_fast ? slow : fast;
   unsigned const entry = job.first_head + s.entry;
-  s.batch = job.first_batch + entry / job.heads;
+  s.batch = entry / job.heads;
   s.head = entry % job.heads;
   return s;
 }

@@ -81,7 +81,6 @@ template <class T> class convolution_passes {
     convolution_job<T> job;
     job.batch = static_cast<unsigned>(r.entries);
     expects_value(heads < index_t{1} << 31, "long_convolution: x", "fewer than 2^31 heads; heads", heads);
-    job.first_batch = r.entry / heads;
     job.first_head = static_cast<unsigned>(r.entry % heads);
     job.heads = static_cast<unsigned>(heads);
     job.nodes = static_cast<unsigned>(split_.nodes);
@@ -90,12 +89,13 @@ template <class T> class convolution_passes {
     return job;
   }
 
-  /// The arrays of the caller, from channel `first` on.
-  template <class V> static auto signals(V const& v, index_t first) {
+  /// An array of the caller, from the range's first channel and batch entry on.
+  template <class V> static auto signals(V const& v, range const& r) {
     using element = typename V::element_type;
     if (v.ext[3] == 0) return real_signals<element>{};
+    index_t const start = r.first * v.str[3] + r.entry / v.ext[1] * v.str[0];
     return real_signals<element>{
-        smx::detail::advance(v.ptr, first * v.str[3]), v.str[0], v.str[1], v.str[2], v.str[3], true};
+        smx::detail::advance(v.ptr, start), v.str[0], v.str[1], v.str[2], v.str[3], true};
   }
   /// A convolution's kernel, from channel `first` on.
   template <class K, class V>

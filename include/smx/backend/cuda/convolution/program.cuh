@@ -64,7 +64,7 @@ template <class B, class T> class convolution_program {
     if (with_.one_part(across) || (!across && with_.in_halves()))
       return with_.each_grid(batch, [&](range const& r) {
         convolution_job<T> job = with_.job_for(storage.ptr, r, x.ext[1]);
-        job.x = with_.signals(x, 0), job.gate = with_.signals(pre, 0);
+        job.x = with_.signals(x, r), job.gate = with_.signals(pre, r);
         deliver(job, r, y, post, {}, {});
         job.spectrum = with_.spectra(storage.ptr, r, true);
         convolve(be, job, across, r);
@@ -123,7 +123,7 @@ template <class B, class T> class convolution_program {
   void analyse_columns(B& be, T const* storage, bool across, range const& r, index_t heads, read<4> x,
                        read<4> gate, T* to) const {
     convolution_job<T> job = with_.job_for(storage, r, heads);
-    job.x = with_.signals(x, r.first), job.gate = with_.signals(gate, r.first);
+    job.x = with_.signals(x, r), job.gate = with_.signals(gate, r);
     job.to = with_.columns(to, across, r);
     job.last = 0;
     with_.first_part(be, "convolution_columns", job, across, r);
@@ -139,8 +139,8 @@ template <class B, class T> class convolution_program {
   }
   void deliver(convolution_job<T>& job, range const& r, write<4> y, read<4> gate, write<4> second,
                read<4> second_gate) const {
-    job.y[0] = with_.signals(y, r.first), job.y_gate[0] = with_.signals(gate, r.first);
-    job.y[1] = with_.signals(second, r.first), job.y_gate[1] = with_.signals(second_gate, r.first);
+    job.y[0] = with_.signals(y, r), job.y_gate[0] = with_.signals(gate, r);
+    job.y[1] = with_.signals(second, r), job.y_gate[1] = with_.signals(second_gate, r);
   }
 
   void backward_whole(B& be, T const* storage, bool across, range const& r, index_t heads, read<4> x,
@@ -148,12 +148,12 @@ template <class B, class T> class convolution_program {
     complex_signals<T> const of_w = with_.scratch(w, false, r), of_lags = with_.scratch(lags, false, r);
     convolution_job<T> const job = with_.job_for(storage, r, heads);
     convolution_job<T> analyse = job, adjoint = job, gate = job, back = job;
-    analyse.x = with_.signals(x, r.first), analyse.gate = with_.signals(pre, r.first);
+    analyse.x = with_.signals(x, r), analyse.gate = with_.signals(pre, r);
     analyse.to = of_w;
     analyse.last = 0;
     with_.whole(be, "convolution_spectra", analyse, across, r);
 
-    adjoint.x = with_.signals(dy, r.first), adjoint.gate = with_.signals(post, r.first);
+    adjoint.x = with_.signals(dy, r), adjoint.gate = with_.signals(post, r);
     adjoint.other = with_.as_source(of_w), adjoint.lags = of_lags;
     adjoint.spectrum = with_.spectra(storage, r, true);
     adjoint.conjugate = true;
