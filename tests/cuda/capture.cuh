@@ -4,6 +4,8 @@
 /// themselves.
 #pragma once
 
+#include <utility>
+
 #include <smx/mixers/planning.hpp>
 #include <smx/testing/problem.hpp>
 
@@ -84,6 +86,78 @@ template <class M> smx::testing::verdict launches_are_planned(smx::testing::prob
                             static_cast<long long>(forward), static_cast<long long>(training),
                             static_cast<long long>(plan.forward.launches),
                             static_cast<long long>(plan.training.launches));
+}
+
+/// Launches of a stream's parts, each less those before.
+struct stream_launches {
+  smx::index_t prefill, step, next_step;
+  friend bool operator==(stream_launches const&, stream_launches const&) = default;
+};
+/// Prefills all but two positions, and steps over these, on the backend or its planner; launches(be): how
+/// many so far. What is in the arrays does not matter.
+template <class M, class B, class F>
+stream_launches stream(B& be, smx::testing::problem<M> const& p, F const& launches) {
+  using array = smx::tensor<typename M::scalar, 4, smx::space_t<B>>;
+  smx::index_t const length = p.output[2];
+  smx::parameters<M, B> const w(be, p.mixer);
+  typename M::template inputs<smx::owns<B>> memory;
+  M::for_each_input(
+      [&](char const*, auto const& from, auto& to) {
+        if (from.size() > 0) to = array(be.memory(), from.ext);
+      },
+      p.x(), memory);
+  auto const rows = [&](smx::index_t first, smx::index_t count) {
+    smx::inputs_in<M, B> x;
+    M::for_each_input(
+        [&](char const*, auto const& from, auto& to) {
+          if (from.size() > 0) to = smx::slice(from.cview(), 2, first, count);
+        },
+        memory, x);
+    return x;
+  };
+  array y(be.memory(), p.output);
+  auto state = p.mixer.make_state(be, w.read(), rows(0, 1), length);
+  smx::index_t before = launches(be);
+  auto const since = [&] { return launches(be) - std::exchange(before, launches(be)); };
+  auto const step = [&](smx::index_t at) {
+    auto frame = be.scope();
+    p.mixer.step(be, w.read(), rows(at, 1), state, smx::slice(y.view(), 2, at, 1));
+  };
+  stream_launches found{};
+  {
+    auto frame = be.scope();
+    p.mixer.prefill(be, w.read(), rows(0, length - 2), state, smx::slice(y.view(), 2, 0, length - 2));
+  }
+  found.prefill = since();
+  step(length - 2);
+  found.step = since();
+  step(length - 1);
+  found.next_step = since();
+  be.synchronize();
+  return found;
+}
+/// Launches and scratch of a prefill and of steps equal those that a planner counts.
+template <class M> smx::testing::verdict streaming_is_planned(smx::testing::problem<M> const& p) {
+  if constexpr (M::about.streaming) {
+    bool one_length = p.output[2] >= 3 && smx::testing::streams(p.mixer);
+    for (smx::extents<4> const& e : p.ext) one_length = one_length && e[2] == p.output[2];
+    if (!one_length) return smx::testing::holds;
+    smx::cuda be;
+    smx::plan_backend<smx::cuda_backend> plan(be.how());
+    auto const ran = stream(be, p, [](auto const& b) { return b.launches(); });
+    auto const planned = stream(plan, p, [](auto const& b) { return b.result().launches; });
+    auto const words = [](stream_launches const& n) {
+      return smx::testing::text("%lld, %lld and %lld", static_cast<long long>(n.prefill),
+                                static_cast<long long>(n.step), static_cast<long long>(n.next_step));
+    };
+    if (ran != planned)
+      return smx::testing::text("%s launches of a prefill and two steps, planned are %s", words(ran).c_str(),
+                                words(planned).c_str());
+    if (be.workspace_bytes() != plan.result().workspace)
+      return smx::testing::text("%zu bytes of scratch, planned are %zu", be.workspace_bytes(),
+                                plan.result().workspace);
+  }
+  return smx::testing::holds;
 }
 
 /// Forward and training captured after `reserve` alone: no call has run before.

@@ -21,6 +21,7 @@ template <class M> void launches(reporter& report) {
     smx::testing::problem<M> const p(examples[i]);
     std::string const what = smx::testing::described(p) + " on cuda: ";
     report(what + "launches are planned", smx::testing::judged([&] { return launches_are_planned(p); }));
+    report(what + "streaming is planned", smx::testing::judged([&] { return streaming_is_planned(p); }));
 #if defined(__CUDACC__)  // the emulator has no graphs
     report(what + "a graph holds it", smx::testing::judged([&] { return is_captured(p); }));
 #endif
