@@ -137,9 +137,8 @@ class cuda_backend {
     count(x, y);
     using from = typename X::value_type;
     using to = typename Y::value_type;
-    if constexpr (std::same_as<from, to>)
-      ok(cuda_kernels::map(stream(), identity{}, y, as_input(x)), "copy",
-         y);  // every bit, a NaN's payload too
+    if constexpr (std::same_as<from, to>)  // every bit, a NaN's payload too
+      ok(cuda_kernels::map(stream(), identity{}, y, as_input(x)), "copy", y);
     else
       ok(cuda_kernels::map(stream(), cuda_kernels::converted<to>{}, y, as_input(x)), "copy", y);
   }

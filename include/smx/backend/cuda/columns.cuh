@@ -77,7 +77,7 @@ template <class T>
 __global__ void scatter_rows(view<index_t const, 1, device_space> rows, view<T const, 2, device_space> dy,
                              view<T, 2, device_space> dtable, int* bad) {
   __shared__ index_t looked_up[128];
-  // a table without rows, too, is looked for
+  // where the table has no rows, the first block still finds that all lie outside
   for (index_t own = blockIdx.x; own == 0 || own < dtable.ext[0]; own += gridDim.x)
     for (index_t first = 0; first < rows.ext[0]; first += 128) {
       index_t const mine = first + threadIdx.x, count = at_most(rows.ext[0] - first, 128);
