@@ -17,9 +17,10 @@ namespace smx {
 /// recording; a state whose step is the same each time (ssd, linear attention) goes on token by token.
 ///
 /// Every view in the work must stay where it is, and the backend's arena must not grow afterwards: reserve
-/// the largest workspace first, and record outside of frames (be.scope()) that have taken scratch. The backend
-/// outlives the graph: its stream runs it, in its memory. Throws backend_error for work that allocates or
-/// waits (a first call without reserve). One launch at a time: launches are ordered by the stream.
+/// the largest workspace first, and record outside of frames (be.scope()) that have taken scratch. The
+/// backend outlives the graph: its stream runs it, in its memory. Throws backend_error for work that
+/// allocates or waits (a first call without reserve). One launch at a time: launches are ordered by the
+/// stream.
 class cuda_graph {
  public:
   template <class F> cuda_graph(cuda_backend& be, F const& work) : stream_(be.stream()) {
