@@ -30,6 +30,7 @@ template <class M> void in_short(reporter& report) {
     law("gradients equal those of the reference", [&] { return laws::gradients_equal_reference(be, p); });
     law("streaming equals forward", [&] { return laws::streaming_equals_forward(be, p); });
     law("launches are planned", [&] { return launches_are_planned(p); });
+    law("streaming is planned", [&] { return streaming_is_planned(p); });
 #if defined(__CUDACC__)  // the emulator has no graphs
     law("a graph holds it", [&] { return is_captured(p); });
 #endif

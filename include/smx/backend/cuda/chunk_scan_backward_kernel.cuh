@@ -113,11 +113,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
         },
         [&](int i, int buffer) {
           a.transform([&](T product, int l, int s) { return decayed(product, i * tile_depth + l, s); });
-          b.transform([&](T entry, int, int) {
-            bool const ok = P::finite_operand(entry);
-            no_number |= !ok;
-            return ok ? entry : T(0);
-          });
+          no_number |= b.clear_infinite();
           a.store(m.left(buffer)), b.store(m.right(buffer));
         },
         [&](int, int buffer) { t.add_product(m.left(buffer), m.right(buffer)); });

@@ -47,11 +47,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
         }
       },
       [&](int, int buffer) {
-        b.transform([&](T entry, int, int) {
-          bool const ok = P::finite_operand(entry);
-          no_number |= !ok;
-          return ok ? entry : T(0);
-        });
+        no_number |= b.clear_infinite();
         a.store(m.left(buffer)), b.store(m.right(buffer));
       },
       [&](int, int buffer) { t.add_product(m.left(buffer), m.right(buffer)); });

@@ -340,11 +340,7 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks<typename P::number>)
             T const entry = decayed(product, row + r, first + k);
             return weighted && entry != T(0) ? entry * weight[first + k] : entry;
           });
-          b.transform([&](T entry, int, int) {
-            bool const ok = P::finite_operand(entry);
-            no_number |= !ok;
-            return ok ? entry : T(0);
-          });
+          no_number |= b.clear_infinite();
         }
         a.store(m.left(buffer)), b.store(m.right(buffer));
       },

@@ -303,6 +303,16 @@ template <class P, along L> class tile_slice {
 #pragma unroll
       for (int v = 0; v < size; ++v) of_[i].of[v] = f(of_[i].of[v], row(i), column(i) + v);
   }
+  /// Puts 0 where an operand times 0 is not 0; whether there was any.
+  __device__ bool clear_infinite() {
+    bool found = false;
+    transform([&](T entry, int, int) {
+      bool const ok = P::finite_operand(entry);
+      found |= !ok;
+      return ok ? entry : T(0);
+    });
+    return found;
+  }
   __device__ void add(tile_slice const& more) {
 #pragma unroll
     for (int i = 0; i < count; ++i)

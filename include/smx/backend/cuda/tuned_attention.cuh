@@ -165,13 +165,12 @@ template <class B> class images_of_arrays {
           nullptr,
           nullptr};
     index_t const images = all_.images(all_.count++);
-    to.to = be_.template scratch<std::byte>(
-                   extents<1>{static_cast<index_t>(image_bytes(v, image_rows, all_.width, parts_))})
-                .ptr;
+    std::size_t const bytes = image_bytes(v, image_rows, all_.width, parts_);
+    to.to = be_.template scratch<std::byte>(extents<1>{static_cast<index_t>(bytes)}).ptr;
     if (watched) to.odd = be_.template scratch<int>(extents<1>{images}).ptr;
     count_ += images;
     read_ += 4.0 * static_cast<double>(v.size());
-    written_ += 2.0 * static_cast<double>(images) * all_.width * parts_ * image_rows;
+    written_ += static_cast<double>(bytes);
     aligned_ = aligned_ && has_aligned_rows(v);
     return to;
   }
